@@ -1,0 +1,1 @@
+"""Utilities behind the NeuSemSlice companion: slice a network into its critical neurons, use and judge the slice."""

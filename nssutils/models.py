@@ -1,0 +1,155 @@
+"""The five networks of the paper (Section 5.1), sized by a width multiplier; torchvision's where it has them."""
+
+from collections import OrderedDict
+
+from torch import nn
+from torchvision.models import resnet, vgg
+
+from nssutils import settings
+from nssutils.errors import NssError, near_miss
+
+
+class ModelError(NssError):
+    """A network that is not known or cannot be built as asked."""
+
+
+def build(
+    name: settings.Setting | str,
+    width: float | None = None,
+    n_classes: int = 10,
+    image_size: int | None = None,
+) -> nn.Module:
+    """A freshly initialised network, for float images (N, C, H, W) in [0, 1], giving logits (N, n_classes).
+
+    `name` is a Setting (its width, channels and image size hold unless given here) or the name of one, then with the
+    paper's width, 1.0. Weights are drawn from torch's global generator: seed it first.
+    Raises SettingError for an unknown name, ModelError for a width that leaves no neuron.
+    """
+    setting = settings.get(name) if isinstance(name, str) else name
+    if setting.model not in BUILDERS:
+        raise ModelError(
+            f"unknown model {setting.model!r}; known: {', '.join(BUILDERS)}.{near_miss(setting.model, BUILDERS)}"
+        )
+    width = setting.width if width is None else width
+    if not 0 < width <= 4:
+        raise ModelError(f"width {width!r} given, expected a multiplier in (0, 4]; 1.0 is the paper's network.")
+    size = setting.image_size if image_size is None else image_size
+    return BUILDERS[setting.model](width, setting.channels, size, n_classes)
+
+
+def _scaled(neurons: int, width: float) -> int:
+    return max(1, round(neurons * width))
+
+
+def mlp(width: float, channels: int, image_size: int, n_classes: int) -> nn.Sequential:
+    """784-512-256-10 with ReLU; the weighted layers are named as in a bare Sequential, "0", "2" and "4"."""
+    first, second = _scaled(512, width), _scaled(256, width)
+    return nn.Sequential(
+        OrderedDict(
+            [
+                ("flatten", nn.Flatten()),
+                ("0", nn.Linear(channels * image_size**2, first)),
+                ("1", nn.ReLU()),
+                ("2", nn.Linear(first, second)),
+                ("3", nn.ReLU()),
+                ("4", nn.Linear(second, n_classes)),
+            ]
+        )
+    )
+
+
+def alexnet(width: float, channels: int, image_size: int, n_classes: int) -> nn.Sequential:
+    """AlexNet for 32x32 images: five 3x3 convolutions with BN, pooled to 4x4, one hidden layer of 4096.
+
+    torchvision's AlexNet has 11x11 and 5x5 kernels, strides for 224x224 images and no BN, so this one is ours; its
+    parameter count, 19,076,170, is the one behind the paper's 87.97% for the first fully connected layer.
+    """
+    if image_size % 8:
+        raise ModelError(f"AlexNet pools three times by 2: image size {image_size} given, expected a multiple of 8.")
+    convs, features, inputs = (64, 192, 384, 256, 256), [], channels
+    for i, neurons in enumerate(_scaled(n, width) for n in convs):
+        features += [nn.Conv2d(inputs, neurons, 3, padding=1), nn.BatchNorm2d(neurons), nn.ReLU(inplace=True)]
+        features += [nn.MaxPool2d(2)] if i in (0, 1, 4) else []
+        inputs = neurons
+    hidden = _scaled(4096, width)
+    classifier = nn.Sequential(
+        nn.Dropout(0.5), nn.Linear(inputs * (image_size // 8) ** 2, hidden), nn.ReLU(inplace=True),
+        nn.Dropout(0.5), nn.Linear(hidden, n_classes),
+    )  # fmt: skip
+    net = nn.Sequential(OrderedDict(features=nn.Sequential(*features), flatten=nn.Flatten(), classifier=classifier))
+    return _initialised(net)
+
+
+def _vgg_features(configuration: str, width: float, channels: int) -> nn.Sequential:
+    """torchvision's convolutions with BN, each `width` times as wide."""
+    features = vgg.make_layers(
+        [item if item == "M" else _scaled(item, width) for item in vgg.cfgs[configuration]], batch_norm=True
+    )
+    if channels != 3:
+        first = features[0]
+        features[0] = nn.Conv2d(channels, first.out_channels, 3, padding=1)
+    return features
+
+
+def vgg16(width: float, channels: int, image_size: int, n_classes: int) -> nn.Sequential:
+    """VGG-16 with BN for 32x32 images: torchvision's 13 convolutions and one linear head."""
+    if image_size != 32:
+        raise ModelError(f"VGG-16 pools 32x32 images to one pixel: image size {image_size} given, expected 32.")
+    head = nn.Linear(_scaled(512, width), n_classes)
+    features = _vgg_features("D", width, channels)
+    return _initialised(nn.Sequential(OrderedDict(features=features, flatten=nn.Flatten(), classifier=head)))
+
+
+def vgg19(width: float, channels: int, image_size: int, n_classes: int) -> vgg.VGG:
+    """torchvision's VGG-19 with BN and its three-layer classifier."""
+    net = vgg.VGG(_vgg_features("E", width, channels), num_classes=n_classes, init_weights=False)
+    if width != 1:
+        hidden = _scaled(4096, width)
+        net.classifier[0] = nn.Linear(_scaled(512, width) * 49, hidden)
+        net.classifier[3] = nn.Linear(hidden, hidden)
+        net.classifier[6] = nn.Linear(hidden, n_classes)
+    return _initialised(net)
+
+
+class _ThinResNet(resnet.ResNet):
+    """torchvision's ResNet with every stage `width` times as wide; its constructor scales the inner layers only."""
+
+    def __init__(self, width: float, layers: list[int], n_classes: int):
+        self.width = width
+        super().__init__(resnet.Bottleneck, layers, num_classes=n_classes)
+        self.fc = nn.Linear(_scaled(512, width) * resnet.Bottleneck.expansion, n_classes)
+
+    def _make_layer(self, block, planes, *args, **kwargs):
+        if planes == 64:  # the first stage: what feeds it is the stem, which resnet101 sizes
+            self.inplanes = _scaled(64, self.width)
+        return super()._make_layer(block, _scaled(planes, self.width), *args, **kwargs)
+
+
+def resnet101(width: float, channels: int, image_size: int, n_classes: int) -> resnet.ResNet:
+    """torchvision's ResNet-101 with the CIFAR stem: 3x3, stride 1, no max-pooling."""
+    if width == 1:
+        net = resnet.resnet101(weights=None, num_classes=n_classes)
+    else:
+        net = _ThinResNet(width, [3, 4, 23, 3], n_classes)
+    net.conv1 = nn.Conv2d(channels, _scaled(64, width), 3, padding=1, bias=False)
+    net.bn1 = nn.BatchNorm2d(_scaled(64, width))
+    net.maxpool = nn.Identity()
+    nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
+    return net
+
+
+def _initialised(net: nn.Module) -> nn.Module:
+    """He initialisation of the convolutions, as in torchvision's VGG; linear layers keep PyTorch's own."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+    return net
+
+
+def count_parameters(net: nn.Module) -> int:
+    """The number of trainable parameters."""
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+BUILDERS = {"mlp": mlp, "alexnet": alexnet, "vgg16": vgg16, "resnet101": resnet101, "vgg19": vgg19}

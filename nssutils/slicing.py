@@ -1,0 +1,239 @@
+"""Slices: which neurons are critical, by global, category-wise and semantic selection (Sections 2.3 and 3.3)."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from nssutils import contribution, neurons, similarity
+from nssutils.errors import NssError
+
+Masks = Mapping[str, Tensor]
+
+
+class SliceError(NssError):
+    """A slice that cannot be made, combined or read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """The critical neurons of a network: `masks` {layer: bool (width,)}, True = in the slice.
+
+    `by_class` {class: {layer: bool (width,)}} says which of them each class needs (the paper's Omega^{l,c}); it is
+    empty for slices made without regard to classes. Set operations act on `masks`; the class masks of the result are
+    those of either operand, cut to the result, so that their union never exceeds `masks`.
+    """
+
+    masks: Masks
+    by_class: Mapping[int, Masks]
+
+    @classmethod
+    def of_classes(cls, by_class: Mapping[int, Masks]) -> "Slice":
+        """The union over classes of per-class masks (Section 3.3, aggregation)."""
+        layers = next(iter(by_class.values()))
+        return cls({name: torch.stack([masks[name] for masks in by_class.values()]).any(0) for name in layers}, by_class)
+
+    def __or__(self, other: "Slice") -> "Slice":
+        return self._combined(other, torch.logical_or, [self, other])
+
+    def __and__(self, other: "Slice") -> "Slice":
+        return self._combined(other, torch.logical_and, [self, other])
+
+    def __sub__(self, other: "Slice") -> "Slice":
+        return self._combined(other, lambda mine, theirs: mine & ~theirs, [self])
+
+    def __eq__(self, other) -> bool:
+        """Whether both name the same neurons and the same for each class."""
+        if not isinstance(other, Slice) or self.by_class.keys() != other.by_class.keys():
+            return NotImplemented if not isinstance(other, Slice) else False
+        return _same(self.masks, other.masks) and all(_same(m, other.by_class[c]) for c, m in self.by_class.items())
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name}: {int(mask.sum())}/{len(mask)}" for name, mask in self.masks.items())
+        return f"Slice({sizes}; {len(self.by_class)} classes)"
+
+    def _combined(self, other: "Slice", operation: Callable, sources: list["Slice"]) -> "Slice":
+        mine, theirs = ({name: len(mask) for name, mask in s.masks.items()} for s in (self, other))
+        if mine != theirs:
+            raise SliceError(f"slices of different networks cannot be combined: layers {mine} and {theirs}.")
+        masks = {name: operation(mask, other.masks[name]) for name, mask in self.masks.items()}
+        classes = sorted({c for source in sources for c in source.by_class})
+        by_class = {
+            c: {
+                name: mask & torch.stack([s.by_class[c][name] for s in sources if c in s.by_class]).any(0)
+                for name, mask in masks.items()
+            }
+            for c in classes
+        }
+        return Slice(masks, by_class)
+
+    def compression_rate(self, net: nn.Module) -> float:
+        """The share, in [0, 1], of the network's parameters that connect neurons outside the slice (neurons.count_kept)."""
+        return 1 - neurons.count_kept(net, dict(self.masks)) / sum(p.numel() for p in net.parameters())
+
+    def save(self, path: str | Path) -> None:
+        """Write the slice to a safetensors file, atomically."""
+        tensors = {f"slice/{name}": mask.cpu() for name, mask in self.masks.items()}
+        for c, masks in self.by_class.items():
+            tensors |= {f"class {c}/{name}": mask.cpu() for name, mask in masks.items()}
+        partial = Path(f"{path}.{os.getpid()}.partial")
+        order = {"layers": list(self.masks), "classes": list(self.by_class)}
+        save_file(tensors, partial, metadata={"slice": json.dumps(order)})
+        os.replace(partial, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Slice":
+        """Read a slice that `save` wrote. Raises SliceError for a file that is missing, damaged or something else."""
+        try:
+            with safe_open(path, "pt") as file:
+                order = json.loads((file.metadata() or {})["slice"])
+                masks = {name: file.get_tensor(f"slice/{name}") for name in order["layers"]}
+                by_class = {
+                    c: {name: file.get_tensor(f"class {c}/{name}") for name in order["layers"]} for c in order["classes"]
+                }
+        except (OSError, SafetensorError, KeyError) as error:
+            raise SliceError(f"{path} is no slice file ({error}); expected one written by Slice.save.") from error
+        return cls(masks, by_class)
+
+
+def semantic_slice(
+    net: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    metric: str = "deeplift",
+    theta: float | Iterable[float] = 0.95,
+    *,
+    n_classes: int = 10,
+    samples: int = 256,
+    spatial: str = "mean",
+    centred: bool = True,
+    step: int = 1,
+    scores: Masks | None = None,
+) -> Slice | dict[float, Slice]:
+    """Semantic slicing (Section 3.3, Algorithm 1): per layer and class, the shortest run of the highest-ranking
+    neurons, in steps of `step`, whose CKA with the whole layer reaches theta; then the union over the classes.
+
+    x: images (N, C, H, W); y: labels (N,). `scores` {layer: (n_classes, width)}, as from contribution.score, saves
+    computing them from all of x; the similarity is measured on the first `samples` images of each class (not printed
+    in the paper), on values as in neurons.record(spatial=…). Several thetas are served by one pass: a dict
+    {theta: Slice}. Raises SliceError for a theta outside [0, 1], a step below 1 or a class without samples.
+    """
+    thetas = [theta] if isinstance(theta, int | float) else list(theta)
+    orders = _orders(_scores(net, x, y, metric, n_classes, scores))
+    curves = similarity_curves(net, x, y, {metric: orders}, n_classes, samples, spatial, centred)[metric]
+    slices = {t: at_theta(curves, orders, t, step) for t in thetas}
+    return slices[theta] if isinstance(theta, int | float) else slices
+
+
+def similarity_curves(
+    net: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    orders: Mapping[str, Masks],
+    n_classes: int = 10,
+    samples: int = 256,
+    spatial: str = "mean",
+    centred: bool = True,
+) -> dict[str, dict[str, Tensor]]:
+    """The prefix CKA curves behind semantic slices, for several rankings at one recording of the activations.
+
+    orders: {ranking: {layer: int64 (n_classes, width)}}, each row a permutation; returns the same shape with curves.
+    """
+    curves: dict = {ranking: {} for ranking in orders}
+    for c in range(n_classes):
+        images = x[(y == c).nonzero()[:samples, 0]]
+        if not len(images):
+            raise SliceError(f"class {c} has no sample; semantic slicing needs some of each of the {n_classes} classes.")
+        for name, acts in neurons.record(net, images, spatial).items():
+            for ranking, order in orders.items():
+                curves[ranking].setdefault(name, []).append(similarity.prefix_cka(acts, order[name][c], centred))
+    return {
+        ranking: {name: torch.stack(rows) for name, rows in by_layer.items()} for ranking, by_layer in curves.items()
+    }
+
+
+def at_theta(curves: Masks, orders: Masks, theta: float, step: int = 1) -> Slice:
+    """The semantic slice at one theta from its CKA curves and rankings, both {layer: (n_classes, width)}."""
+    if not 0 <= theta <= 1:
+        raise SliceError(f"theta={theta!r} given, expected a similarity in [0, 1].")
+    if step < 1:
+        raise SliceError(f"step={step!r} given, expected at least 1.")
+    by_class: dict[int, dict[str, Tensor]] = {}
+    for name, curve in curves.items():
+        n_classes, width = curve.shape
+        # Algorithm 1 looks after each step of `step` neurons, and at last at the whole layer.
+        looked_at = torch.tensor(sorted({*range(step, width, step), width})) - 1
+        reached = curve[:, looked_at] >= theta
+        reached[:, -1] = True
+        sizes = looked_at[reached.int().argmax(1)] + 1
+        for c in range(n_classes):
+            mask = torch.zeros(width, dtype=torch.bool)
+            mask[orders[name][c, : sizes[c]]] = True
+            by_class.setdefault(c, {})[name] = mask
+    return Slice.of_classes(by_class)
+
+
+def global_slice(
+    net: nn.Module, x: Tensor, y: Tensor, metric: str = "deeplift", share: float = 0.5, *,
+    n_classes: int = 10, scores: Masks | None = None,
+) -> Slice:  # fmt: skip
+    """Global selection (Section 2.3): the top `share`, in (0, 1], of each layer by contribution over the whole dataset.
+
+    `scores` {layer: (1, width)}, as from contribution.overall, saves computing them.
+    """
+    if scores is None:
+        needed = ("avg", "var") if metric in ("var", "ens") else ()
+        by_class = contribution.score(net, x, y, {metric, *needed}, n_classes)
+        scores = contribution.overall(by_class, torch.bincount(y, minlength=n_classes))[metric]
+    return top_share(_orders(scores), share)
+
+
+def categorywise_slice(
+    net: nn.Module, x: Tensor, y: Tensor, metric: str = "deeplift", share: float = 0.5, *,
+    n_classes: int = 10, scores: Masks | None = None,
+) -> Slice:  # fmt: skip
+    """Category-wise selection (Section 2.3): the top `share` of each layer for each class, then the union.
+
+    `scores` {layer: (n_classes, width)}, as from contribution.score, saves computing them.
+    """
+    return top_share(_orders(_scores(net, x, y, metric, n_classes, scores)), share)
+
+
+def top_share(orders: Masks, share: float) -> Slice:
+    """The top `share` of each layer in rankings {layer: (1, width)}, or of each class's in {layer: (n_classes, width)}."""
+    rows = len(next(iter(orders.values())))
+    by_class = {c: {name: band_mask(order[c], 0, share) for name, order in orders.items()} for c in range(rows)}
+    return Slice(by_class[0], {}) if rows == 1 else Slice.of_classes(by_class)
+
+
+def band_mask(order: Tensor, low: float, high: float) -> Tensor:
+    """bool (width,): True for the neurons ranked from share `low` to share `high` in `order` (width,).
+
+    Ranks are rounded to whole neurons; a band that starts at 0 holds at least one.
+    """
+    if not 0 <= low < high <= 1:
+        raise SliceError(f"the band from {low!r} to {high!r} given, expected shares with 0 <= low < high <= 1.")
+    start, stop = round(low * len(order)), round(high * len(order))
+    mask = torch.zeros(len(order), dtype=torch.bool)
+    mask[order[start : max(stop, 1 if low == 0 else stop)]] = True
+    return mask
+
+
+def _orders(scores: Masks) -> dict[str, Tensor]:
+    return {name: contribution.ranking(value) for name, value in scores.items()}
+
+
+def _scores(net, x, y, metric: str, n_classes: int, scores: Masks | None) -> Masks:
+    return scores if scores is not None else contribution.score(net, x, y, (metric,), n_classes)[metric]
+
+
+def _same(mine: Masks, theirs: Masks) -> bool:
+    return mine.keys() == theirs.keys() and all(torch.equal(mask, theirs[name]) for name, mask in mine.items())

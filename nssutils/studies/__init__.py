@@ -1,0 +1,88 @@
+"""What each chapter measures for one setting and seed, and how the store is filled with it."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from nssutils import data, provenance, results, settings, training
+from nssutils.errors import NssError, near_miss
+from nssutils.studies import pilot, rq1
+
+# Chapter -> what measures it: called with the setting, the seed, the loaded data and the chapter's readings, gives tables.
+STUDIES: dict[str, Callable] = {
+    "pilot_global": pilot.measure_global,
+    "pilot_categorywise": pilot.measure_categorywise,
+    "rq1_slicing": rq1.measure,
+}
+
+
+class StudyError(NssError):
+    """A chapter, setting or seed that is not known."""
+
+
+def fill(
+    chapter: str, preset: str, setting: str = "all", seed: str | int = "all", recompute: bool = False, **readings
+) -> list[results.Result]:
+    """Measure what the store lacks of a chapter; returns the results asked for.
+
+    setting: a name, several separated by commas, or "all"; seed: a number, several separated by commas, or "all" of the
+    preset. preset "published" computes nothing and returns nothing: the published results are shown in any case.
+    readings: parameters of the study, of which those at their default do not count. A result is stored as soon as it
+    is measured, so that what a failure or an interruption leaves is kept.
+    """
+    if chapter not in STUDIES:
+        raise StudyError(f"unknown chapter {chapter!r}; known: {', '.join(STUDIES)}.{near_miss(chapter, STUDIES)}")
+    if preset == "published":
+        return []
+    measure = STUDIES[chapter]
+    changed = {name: value for name, value in readings.items() if value != _default(measure, name)}
+    done = []
+    for name in _listed(setting, settings.NAMES):
+        chosen = settings.get(name, preset)
+        loaded = None
+        for k in _seeds(seed, chosen):
+            result = None if recompute else results.find(chapter, preset, name, k, changed)
+            if result is None:
+                print(f"{chapter}: {name}, preset {preset}, seed {k}", file=sys.stderr, flush=True)
+                loaded = loaded or data.load(chosen)
+                result = _measured(measure, chapter, chosen, k, loaded, changed)
+                results.save(result)
+            done.append(result)
+    return done
+
+
+def _measured(measure: Callable, chapter: str, setting: settings.Setting, seed: int, loaded, changed: dict):
+    start = time.perf_counter()
+    tables = measure(setting, seed, loaded, **changed)
+    origin = {
+        "setting": asdict(setting) | {"seeds": list(setting.seeds)},
+        "device": provenance.device_name(training.device()),
+        "versions": provenance.versions(),
+        "data_sha256": loaded.sha256,
+        "code_sha256": provenance.code_digest(measure.__module__.removeprefix("nssutils.")),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+    return results.Result(chapter, setting.preset, setting.name, seed, changed, origin, tables)
+
+
+def _default(measure: Callable, name: str):
+    defaults = measure.__kwdefaults__ or {}
+    if name not in defaults:
+        raise StudyError(f"unknown reading {name!r}; known: {', '.join(defaults)}.{near_miss(name, defaults)}")
+    return defaults[name]
+
+
+def _listed(text: str, known: tuple[str, ...]) -> list[str]:
+    return list(known) if text == "all" else [part.strip() for part in text.split(",")]
+
+
+def _seeds(seed: str | int, setting: settings.Setting) -> list[int]:
+    if seed == "all":
+        return list(setting.seeds)
+    try:
+        return [int(part) for part in str(seed).split(",")]
+    except ValueError:
+        raise StudyError(f"seed {seed!r} given, expected a number, several separated by commas, or 'all'.") from None

@@ -1,0 +1,171 @@
+"""Train a network, measure its accuracy, and keep checkpoints so that nothing is trained twice."""
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from nssutils import data, models, provenance
+from nssutils.errors import NssError
+from nssutils.settings import Setting
+
+# What a checkpoint's content depends on: the setting's fields that shape the data or the training.
+_SHAPING = (
+    "model", "dataset", "width", "image_size", "channels", "train_size", "epochs", "batch_size", "optimizer", "lr",
+    "weight_decay", "augment", "reduced", "n_classes",
+)  # fmt: skip
+
+
+class TrainingError(NssError):
+    """A training that cannot be done as asked, or that diverged."""
+
+
+def device() -> torch.device:
+    """The GPU where there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def trained(setting: Setting, seed: int, loaded: data.Data) -> nn.Module:
+    """The setting's network trained from `seed`, on `device()`, in eval mode: from its checkpoint where there is one.
+
+    A training that was cut short goes on from its last whole epoch.
+    """
+    key = {name: asdict(setting)[name] for name in _SHAPING}
+    key |= {"seed": seed, "data": loaded.sha256, "code": provenance.code_digest("training"), "torch": torch.__version__}
+    key["device"] = device().type  # other arithmetic, other weights
+    checkpoint = data.CACHE / "checkpoints" / f"{setting.name}-{setting.preset}-seed{seed}-{provenance.digest(key)[:16]}"
+    torch.manual_seed(seed)
+    net = models.build(setting, n_classes=setting.n_classes).to(device())
+    return fit(
+        net, loaded.x_train, loaded.y_train, epochs=setting.epochs, batch_size=setting.batch_size,
+        optimizer=setting.optimizer, lr=setting.lr, weight_decay=setting.weight_decay, augment=setting.augment,
+        reduced=setting.reduced, seed=seed, checkpoint=checkpoint, label=f"train {setting.name}, seed {seed}",
+    )  # fmt: skip
+
+
+def fit(
+    net: nn.Module, x: Tensor, y: Tensor, *, epochs: int, batch_size: int, lr: float, optimizer: str = "adamw",
+    weight_decay: float = 0.0, augment: bool = False, reduced: bool = False, seed: int = 0,
+    checkpoint: Path | None = None, label: str = "train",
+) -> nn.Module:  # fmt: skip
+    """Train `net` in place on images x (N, C, H, W) and labels y (N,) by cross-entropy; returns it in eval mode.
+
+    One-cycle schedule with peak `lr`; `augment` flips and crops (padding 1/8 of the side) on the device; `reduced` is
+    bf16 autocast with channels_last. All randomness comes from `seed` and the epoch, so that a training that goes on
+    from `checkpoint` (a path without suffix) ends where an uninterrupted one does. torch's generator is left as it was.
+    Raises TrainingError where the loss is no longer finite.
+    """
+    target = next(net.parameters()).device
+    layout = torch.channels_last if reduced else torch.contiguous_format
+    net.to(memory_format=layout)
+    x, y = x.to(target), y.to(target)
+    steps = -(-len(x) // batch_size)
+    optimiser = _optimizer(optimizer, net, lr, weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, epochs=epochs, steps_per_epoch=steps)
+    done = _resume(checkpoint, net, optimiser, schedule) if checkpoint else 0
+    if done == epochs:
+        return net.eval()
+    bar = tqdm(total=epochs * steps, initial=done * steps, desc=label, unit="batch", file=sys.stderr, mininterval=2)
+    with bar, torch.random.fork_rng():
+        for epoch in range(done, epochs):
+            torch.manual_seed(seed * 100_003 + epoch)
+            net.train()
+            # A last batch of one image would leave BN without a variance.
+            for batch in torch.randperm(len(x)).split(batch_size):
+                if len(batch) == 1:
+                    continue
+                batch = batch.to(target)
+                images = _augmented(x[batch]) if augment else x[batch]
+                with torch.autocast(target.type, torch.bfloat16, enabled=reduced):
+                    loss = F.cross_entropy(net(images.to(memory_format=layout)), y[batch])
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+                bar.update()
+            if not torch.isfinite(loss):
+                raise TrainingError(f"{label}: the loss is {loss.item()} in epoch {epoch + 1}; lr={lr} is too high.")
+            bar.set_postfix_str(f"epoch {epoch + 1}/{epochs}, loss {loss.item():.3f}")
+            if checkpoint:
+                _save(checkpoint, net, optimiser, schedule, epoch + 1, epochs)
+    return net.eval()
+
+
+@torch.no_grad()
+def logits(net: nn.Module, x: Tensor, batch_size: int = 1000) -> Tensor:
+    """The network's outputs (N, n_classes) for images x, in eval mode, computed batch by batch on the net's device."""
+    where, was_training = next(net.parameters()).device, net.training
+    net.eval()
+    try:
+        return torch.cat([net(batch.to(where)) for batch in x.split(batch_size)])
+    finally:
+        net.train(was_training)
+
+
+def evaluate(net: nn.Module, x: Tensor, y: Tensor, batch_size: int = 1000) -> float:
+    """Accuracy in [0, 1] on images x with labels y."""
+    return (logits(net, x, batch_size).argmax(1).cpu() == y.cpu()).double().mean().item()
+
+
+def _optimizer(name: str, net: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    if name == "sgd":
+        return torch.optim.SGD(net.parameters(), lr, momentum=0.9, weight_decay=weight_decay, nesterov=True)
+    if name == "adamw":
+        return torch.optim.AdamW(net.parameters(), lr, weight_decay=weight_decay)
+    raise TrainingError(f"optimizer {name!r} given, expected 'sgd' or 'adamw'.")
+
+
+def _augmented(x: Tensor) -> Tensor:
+    """Each image of x (N, C, H, W) flipped with probability 1/2 and shifted by up to 1/8 of its side, padded with 0."""
+    n, _, height, width = x.shape
+    pad = height // 8
+    flip = torch.rand(n) < 0.5
+    columns = torch.arange(width).expand(n, -1)
+    columns = torch.where(flip[:, None], columns.flip(1), columns) + torch.randint(0, 2 * pad + 1, (n, 1))
+    rows = torch.arange(height) + torch.randint(0, 2 * pad + 1, (n, 1))
+    sample = torch.arange(n, device=x.device)[:, None, None]
+    rows, columns = rows.to(x.device)[:, :, None], columns.to(x.device)[:, None, :]
+    # Indexing with the channels last gives (N, H, W, C); the permuted view is in channels_last layout already.
+    return F.pad(x, (pad,) * 4).permute(0, 2, 3, 1)[sample, rows, columns].permute(0, 3, 1, 2)
+
+
+def _save(checkpoint: Path, net: nn.Module, optimiser, schedule, epoch: int, epochs: int) -> None:
+    """Write the state after `epoch` atomically; the optimiser's only while there are epochs left to use it."""
+    tensors = {f"net.{name}": tensor.contiguous() for name, tensor in net.state_dict().items()}
+    progress = {"epoch": epoch}
+    if epoch < epochs:
+        for index, state in optimiser.state_dict()["state"].items():
+            held = {name: tensor for name, tensor in state.items() if tensor is not None}
+            tensors |= {f"optimiser.{index}.{name}": tensor.contiguous() for name, tensor in held.items()}
+        progress |= {"groups": optimiser.state_dict()["param_groups"], "schedule": schedule.state_dict()}
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    partial = checkpoint.with_name(f"{checkpoint.name}.{os.getpid()}.partial")
+    save_file(tensors, partial, metadata={"progress": json.dumps(progress)})
+    os.replace(partial, f"{checkpoint}.safetensors")
+
+
+def _resume(checkpoint: Path, net: nn.Module, optimiser, schedule) -> int:
+    """Load the state of the last whole epoch; returns how many epochs it has seen, 0 where there is no checkpoint."""
+    path = Path(f"{checkpoint}.safetensors")
+    if not path.exists():
+        return 0
+    with safe_open(path, "pt", device=str(next(net.parameters()).device)) as file:
+        progress = json.loads(file.metadata()["progress"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dict)
+    net.load_state_dict({name[4:]: tensor for name, tensor in tensors.items() if name.startswith("net.")})
+    if "groups" in progress:
+        state: dict[int, dict[str, Tensor]] = {}
+        for name in (name for name in tensors if name.startswith("optimiser.")):
+            _, index, field = name.split(".", 2)
+            state.setdefault(int(index), {})[field] = tensors[name]
+        optimiser.load_state_dict({"state": state, "param_groups": progress["groups"]})
+        schedule.load_state_dict(progress["schedule"])
+    return progress["epoch"]
