@@ -107,7 +107,9 @@ def overall(scores: dict[str, dict[str, Tensor]], counts: Tensor) -> dict[str, d
     whole: dict[str, dict[str, Tensor]] = {}
     for metric in sorted(scores, key=METRICS.index):
         if metric in ("var", "ens") and not {"avg", "var"} <= scores.keys():
-            raise ContributionError(f"{metric} of the whole dataset follows from avg and var; given: {', '.join(scores)}.")
+            raise ContributionError(
+                f"{metric} of the whole dataset follows from avg and var; given: {', '.join(scores)}."
+            )
         whole[metric] = {}
         for name, by_class in scores[metric].items():
             if metric in ("avg", "deeplift"):
@@ -170,7 +172,9 @@ def _check(metrics: list[str], x: Tensor, y: Tensor, n_classes: int, taylor: str
         raise ContributionError(f"{len(x)} images and {len(y)} labels given, expected as many of each.")
     outside = y[(y < 0) | (y >= n_classes)]
     if len(outside):
-        raise ContributionError(f"label {int(outside[0])} given, expected 0 to {n_classes - 1} (n_classes={n_classes}).")
+        raise ContributionError(
+            f"label {int(outside[0])} given, expected 0 to {n_classes - 1} (n_classes={n_classes})."
+        )
     counts = torch.bincount(y, minlength=n_classes)
     if (counts == 0).any():
         raise ContributionError(
@@ -247,7 +251,7 @@ def _unit(value: Tensor) -> Tensor:
 
 
 class _Rescale(neurons.Visitor):
-    """Runs a network so that its backward pass carries DeepLIFT's multipliers; the batch's last sample is the baseline."""
+    """Runs a network so that its backward pass carries DeepLIFT's multipliers; the baseline is the last sample."""
 
     def run_node(self, node: fx.Node):
         what = neurons.kind(self.module, node)

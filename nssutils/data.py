@@ -124,7 +124,8 @@ def _tensors(images: np.ndarray, labels: np.ndarray, setting: settings.Setting):
 def _expect(found: str, expected: str, what: str) -> None:
     if found != expected:
         raise DataError(
-            f"{what} has SHA-256 {found}, expected {expected}: it is truncated or altered. Delete it and fetch it again."
+            f"{what} has SHA-256 {found}, expected {expected}: it is truncated or altered. "
+            "Delete it and fetch it again."
         )
 
 
@@ -151,7 +152,9 @@ def _cifar10(image_size: int) -> tuple[np.ndarray, ...]:
         if missing := _CIFAR_NPZ.keys() - arrays.keys():
             raise DataError(f"{npz} lacks {', '.join(sorted(missing))}; it has {', '.join(sorted(arrays))}.")
         for name, sha256 in _CIFAR_NPZ.items():
-            _expect(hashlib.sha256(np.ascontiguousarray(arrays[name]).tobytes()).hexdigest(), sha256, f"{name} of {npz}")
+            _expect(
+                hashlib.sha256(np.ascontiguousarray(arrays[name]).tobytes()).hexdigest(), sha256, f"{name} of {npz}"
+            )
         return tuple(arrays[name] for name in _CIFAR_NPZ)
     _fetch(lambda: datasets.CIFAR10(root(), download=True), batches, [batches])
     try:  # torchvision holds the MD5 of each official batch against the file
@@ -185,7 +188,9 @@ def _photograph(path: str, size: int) -> np.ndarray:
     except OSError as error:
         raise DataError(f"{path} is no whole image ({error}): delete it and fetch it again.") from error
     scale = size / min(image.size)
-    image = image.resize((max(size, round(image.width * scale)), max(size, round(image.height * scale))), Image.BILINEAR)
+    image = image.resize(
+        (max(size, round(image.width * scale)), max(size, round(image.height * scale))), Image.BILINEAR
+    )
     left, top = (image.width - size) // 2, (image.height - size) // 2
     return np.asarray(image.crop((left, top, left + size, top + size)))
 

@@ -3,6 +3,7 @@ the first layer of a module are redundant."""
 
 import copy
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, fx, nn
@@ -72,8 +73,8 @@ def similarities(net: nn.Module, x: Tensor) -> list[float]:
             for unit in found
         }
         neurons.run(traced, x.to(where), visits)
-    pairs = zip(found, found[1:], strict=False)
-    return [similarity.cka(landscapes[first.site], landscapes[second.site]) for first, second in pairs]
+    pairs = pairwise(landscapes[unit.site] for unit in found)
+    return [similarity.cka(first, second) for first, second in pairs]
 
 
 def redundant(found: list[Unit], alike: list[float], threshold: float = 0.99) -> list[Unit]:

@@ -72,8 +72,11 @@ _METHODS = {
 def trace(net: nn.Module) -> fx.GraphModule:
     """The network's dataflow graph; its modules are the network's own, not copies.
 
+    What is traced already comes back as it is, so that a caller with many masks to try traces once.
     Raises UnsupportedNetwork for control flow that depends on the data and for weights used outside a module.
     """
+    if isinstance(net, fx.GraphModule):
+        return net
     try:
         traced = fx.symbolic_trace(net)
     except Exception as error:  # whatever forward() trips over when handed a symbolic tensor
@@ -145,7 +148,9 @@ def layers_of(traced: fx.GraphModule) -> dict[str, NeuronLayer]:
             node.name, site.name,
         )  # fmt: skip
     if not found:
-        raise UnsupportedNetwork("the network has no hidden layer: expected a Linear or Conv2d that another one follows.")
+        raise UnsupportedNetwork(
+            "the network has no hidden layer: expected a Linear or Conv2d that another one follows."
+        )
     return found
 
 

@@ -1,8 +1,8 @@
 """The results store: one JSON file per (chapter, preset, setting, seed), with its provenance; and means over seeds.
 
-Two folders have the same shape, `<chapter>/<preset>/<setting>/seed<k>.json`: what this machine computed (data/cache/results,
-or the folder that NSS_RESULTS names) and what is published with the book (data/results). A result made with other
-readings than the chapter's defaults has them in its file's name and is never published.
+Two folders have the same shape, `<chapter>/<preset>/<setting>/seed<k>.json`: what this machine computed
+(data/cache/results, or the folder that NSS_RESULTS names) and what is published with the book (data/results).
+A result made with other readings than the chapter's defaults has them in its file's name and is never published.
 """
 
 import json
@@ -99,7 +99,9 @@ def read(file: Path) -> Result:
     return Result(**content)
 
 
-def find(chapter: str, preset: str, setting: str, seed: int, readings: Mapping[str, Scalar] | None = None) -> Result | None:
+def find(
+    chapter: str, preset: str, setting: str, seed: int, readings: Mapping[str, Scalar] | None = None
+) -> Result | None:
     """A result from this machine's store, else the published one, else None."""
     for folder in (local(), PUBLISHED):
         file = path(folder, chapter, preset, setting, seed, readings or {})

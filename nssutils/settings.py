@@ -64,13 +64,18 @@ _WHOLE = dict(
 _PAPER = {
     "mlp-mnist": Setting("mlp-mnist", dataset="mnist", **_MLP, **_WHOLE),
     "mlp-fmnist": Setting("mlp-fmnist", dataset="fashion-mnist", **_MLP, **_WHOLE),
-    "alexnet-cifar10": Setting("alexnet-cifar10", model="alexnet", dataset="cifar10", **(_CONV | {"lr": 0.05}), **_WHOLE),
+    "alexnet-cifar10": Setting(
+        "alexnet-cifar10", model="alexnet", dataset="cifar10", **(_CONV | {"lr": 0.05}), **_WHOLE
+    ),
     "vgg16-cifar10": Setting("vgg16-cifar10", model="vgg16", dataset="cifar10", **_CONV, **_WHOLE),
     "resnet101-cifar10": Setting("resnet101-cifar10", model="resnet101", dataset="cifar10", **_CONV, **_WHOLE),
     "vgg19-imagenet10": Setting(
-        "vgg19-imagenet10", model="vgg19", dataset="imagenet10",
-        **(_CONV | {"image_size": 224, "epochs": 80, "batch_size": 64, "lr": 0.02}), **_WHOLE,
-    ),  # fmt: skip
+        "vgg19-imagenet10",
+        model="vgg19",
+        dataset="imagenet10",
+        **(_CONV | {"image_size": 224, "epochs": 80, "batch_size": 64, "lr": 0.02}),
+        **_WHOLE,
+    ),
 }
 
 # What a laptop's processor can do in about an hour a setting: the paper's data, smaller networks, shorter training.
@@ -99,7 +104,8 @@ NAMES = tuple(_PAPER)
 def get(name: str, preset: str = "paper", **changes) -> Setting:
     """The setting `name` at `preset`, with single fields changed by keyword.
 
-    Raises SettingError naming the known names for an unknown setting, preset or field, and for a value of the wrong type.
+    Raises SettingError, naming the known names, for an unknown setting, preset or field, and for a value of the wrong
+    type.
     """
     if name not in _PAPER:
         raise SettingError(f"unknown setting {name!r}; known: {', '.join(NAMES)}.{near_miss(name, NAMES)}")
@@ -114,6 +120,7 @@ def get(name: str, preset: str = "paper", **changes) -> Setting:
         setting = replace(setting, preset="quick", seeds=(0, 1, 2), **_QUICK[name])
     if preset == "smoke":
         size = dict(image_size=28 if setting.model == "mlp" else 32)
-        small = dict(preset="smoke", dataset="digits", seeds=(0, 1), batch_size=64, augment=False, reduced=False)
+        small = dict(preset="smoke", dataset="digits", seeds=(0, 1), test_size=200)
+        small |= dict(batch_size=64, augment=False, reduced=False)
         setting = replace(setting, **(small | size | _SMOKE[name]))
     return replace(setting, **changes)

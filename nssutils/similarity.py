@@ -33,7 +33,7 @@ def prefix_cka(acts: Tensor, order: Tensor, centred: bool = True) -> Tensor:
     matrix. A layer that does not vary has the landscape 0, which every prefix represents: its curve is 1.
     """
     acts = acts.unsqueeze(2) if acts.dim() == 2 else acts
-    n, width, spatial = acts.shape
+    width, spatial = acts.shape[1:]
     if sorted(order.tolist()) != list(range(width)):
         raise NssError(f"order of {len(order)} entries given, expected a permutation of the {width} neurons.")
     acts = acts[:, order.to(acts.device)]

@@ -37,7 +37,9 @@ class Slice:
     def of_classes(cls, by_class: Mapping[int, Masks]) -> "Slice":
         """The union over classes of per-class masks (Section 3.3, aggregation)."""
         layers = next(iter(by_class.values()))
-        return cls({name: torch.stack([masks[name] for masks in by_class.values()]).any(0) for name in layers}, by_class)
+        return cls(
+            {name: torch.stack([masks[name] for masks in by_class.values()]).any(0) for name in layers}, by_class
+        )
 
     def __or__(self, other: "Slice") -> "Slice":
         return self._combined(other, torch.logical_or, [self, other])
@@ -76,7 +78,7 @@ class Slice:
         return Slice(masks, by_class)
 
     def compression_rate(self, net: nn.Module) -> float:
-        """The share, in [0, 1], of the network's parameters that connect neurons outside the slice (neurons.count_kept)."""
+        """The share, in [0, 1], of the network's parameters that the slice leaves out, as neurons.count_kept counts."""
         return 1 - neurons.count_kept(net, dict(self.masks)) / sum(p.numel() for p in net.parameters())
 
     def save(self, path: str | Path) -> None:
@@ -97,7 +99,8 @@ class Slice:
                 order = json.loads((file.metadata() or {})["slice"])
                 masks = {name: file.get_tensor(f"slice/{name}") for name in order["layers"]}
                 by_class = {
-                    c: {name: file.get_tensor(f"class {c}/{name}") for name in order["layers"]} for c in order["classes"]
+                    c: {name: file.get_tensor(f"class {c}/{name}") for name in order["layers"]}
+                    for c in order["classes"]
                 }
         except (OSError, SafetensorError, KeyError) as error:
             raise SliceError(f"{path} is no slice file ({error}); expected one written by Slice.save.") from error
@@ -151,7 +154,9 @@ def similarity_curves(
     for c in range(n_classes):
         images = x[(y == c).nonzero()[:samples, 0]]
         if not len(images):
-            raise SliceError(f"class {c} has no sample; semantic slicing needs some of each of the {n_classes} classes.")
+            raise SliceError(
+                f"class {c} has no sample; semantic slicing needs some of each of the {n_classes} classes."
+            )
         for name, acts in neurons.record(net, images, spatial).items():
             for ranking, order in orders.items():
                 curves[ranking].setdefault(name, []).append(similarity.prefix_cka(acts, order[name][c], centred))
@@ -208,7 +213,7 @@ def categorywise_slice(
 
 
 def top_share(orders: Masks, share: float) -> Slice:
-    """The top `share` of each layer in rankings {layer: (1, width)}, or of each class's in {layer: (n_classes, width)}."""
+    """The top `share` of each layer in rankings {layer: (1, width)}, or of each class's with a row for each class."""
     rows = len(next(iter(orders.values())))
     by_class = {c: {name: band_mask(order[c], 0, share) for name, order in orders.items()} for c in range(rows)}
     return Slice(by_class[0], {}) if rows == 1 else Slice.of_classes(by_class)

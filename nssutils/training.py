@@ -41,7 +41,9 @@ def trained(setting: Setting, seed: int, loaded: data.Data) -> nn.Module:
     key = {name: asdict(setting)[name] for name in _SHAPING}
     key |= {"seed": seed, "data": loaded.sha256, "code": provenance.code_digest("training"), "torch": torch.__version__}
     key["device"] = device().type  # other arithmetic, other weights
-    checkpoint = data.CACHE / "checkpoints" / f"{setting.name}-{setting.preset}-seed{seed}-{provenance.digest(key)[:16]}"
+    checkpoint = (
+        data.CACHE / "checkpoints" / f"{setting.name}-{setting.preset}-seed{seed}-{provenance.digest(key)[:16]}"
+    )
     torch.manual_seed(seed)
     net = models.build(setting, n_classes=setting.n_classes).to(device())
     return fit(
@@ -159,7 +161,7 @@ def _resume(checkpoint: Path, net: nn.Module, optimiser, schedule) -> int:
         return 0
     with safe_open(path, "pt", device=str(next(net.parameters()).device)) as file:
         progress = json.loads(file.metadata()["progress"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dict)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
     net.load_state_dict({name[4:]: tensor for name, tensor in tensors.items() if name.startswith("net.")})
     if "groups" in progress:
         state: dict[int, dict[str, Tensor]] = {}

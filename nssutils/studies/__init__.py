@@ -10,7 +10,7 @@ from nssutils import data, provenance, results, settings, training
 from nssutils.errors import NssError, near_miss
 from nssutils.studies import pilot, rq1
 
-# Chapter -> what measures it: called with the setting, the seed, the loaded data and the chapter's readings, gives tables.
+# Chapter -> what measures it: called with setting, seed, loaded data and the chapter's readings, it gives tables.
 STUDIES: dict[str, Callable] = {
     "pilot_global": pilot.measure_global,
     "pilot_categorywise": pilot.measure_categorywise,
@@ -44,7 +44,7 @@ def fill(
         loaded = None
         for k in _seeds(seed, chosen):
             result = None if recompute else results.find(chapter, preset, name, k, changed)
-            if result is None:
+            if result is None or not _holds(result, measure, chosen):
                 print(f"{chapter}: {name}, preset {preset}, seed {k}", file=sys.stderr, flush=True)
                 loaded = loaded or data.load(chosen)
                 result = _measured(measure, chapter, chosen, k, loaded, changed)
@@ -53,15 +53,42 @@ def fill(
     return done
 
 
+def check(found: list[results.Result]) -> str:
+    """Raise StudyError if a network behind the results learned nothing: twice chance is the least expected."""
+    for result in found:
+        accuracy = sum(row["accuracy"] for row in result.tables["base"]) / len(result.tables["base"])
+        chance = 1 / settings.get(result.setting, result.preset).n_classes
+        if accuracy < 2 * chance:
+            raise StudyError(
+                f"{result.chapter}, {result.setting}, preset {result.preset}, seed {result.seed}: the whole network's "
+                f"accuracy is {accuracy:.3f}, expected at least {2 * chance}. Its training failed; see training.fit."
+            )
+    return f"{len(found)} results, every network at least twice as accurate as chance"
+
+
+def _holds(result: results.Result, measure: Callable, setting: settings.Setting) -> bool:
+    """Whether a result was measured with the setting as it is now, by the code as it is now."""
+    return result.provenance["setting"] == _described(setting) and result.provenance["code_sha256"] == _code(measure)
+
+
+def _described(setting: settings.Setting) -> dict:
+    """The setting as JSON; without the list of seeds, of which a result is one."""
+    return {name: value for name, value in asdict(setting).items() if name != "seeds"}
+
+
+def _code(measure: Callable) -> str:
+    return provenance.code_digest(measure.__module__.removeprefix("nssutils."))
+
+
 def _measured(measure: Callable, chapter: str, setting: settings.Setting, seed: int, loaded, changed: dict):
     start = time.perf_counter()
     tables = measure(setting, seed, loaded, **changed)
     origin = {
-        "setting": asdict(setting) | {"seeds": list(setting.seeds)},
+        "setting": _described(setting),
         "device": provenance.device_name(training.device()),
         "versions": provenance.versions(),
         "data_sha256": loaded.sha256,
-        "code_sha256": provenance.code_digest(measure.__module__.removeprefix("nssutils.")),
+        "code_sha256": _code(measure),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - start, 1),
     }

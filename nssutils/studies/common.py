@@ -17,7 +17,7 @@ def scored_images(setting: Setting, loaded: data.Data) -> tuple[Tensor, Tensor]:
 
 
 def ranked(scores: dict[str, dict[str, Tensor]], whole: bool, counts: Tensor) -> dict[str, dict[str, Tensor]]:
-    """Neurons by descending contribution, {metric: {layer: (n_classes or 1, width)}}; `whole`: over the whole dataset."""
+    """Neurons by descending contribution, {metric: {layer: (n_classes, width)}}; if `whole`, (1, width) over all."""
     scores = contribution.overall(scores, counts) if whole else scores
     return {
         metric: {name: contribution.ranking(value) for name, value in by_layer.items()}
@@ -26,6 +26,6 @@ def ranked(scores: dict[str, dict[str, Tensor]], whole: bool, counts: Tensor) ->
 
 
 def masked_accuracy(net: nn.Module, masks, x: Tensor, y: Tensor) -> float:
-    """Accuracy on x (on the device), y with only the neurons in the masks (a Slice or {layer: bool (width,)}) active."""
+    """Accuracy on images x, labels y with only the neurons of the masks (a Slice or {layer: bool (width,)}) active."""
     with neurons.masked(net, masks):
         return training.evaluate(net, x, y)

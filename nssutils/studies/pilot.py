@@ -35,7 +35,7 @@ def measure_global(setting: Setting, seed: int, loaded: data.Data) -> dict:
 def measure_categorywise(setting: Setting, seed: int, loaded: data.Data) -> dict:
     """Accuracy on each class's test images after masking bands ranked for that class (Tables 2 and 3).
 
-    Tables: base (category, accuracy); masking (metric, band, category, accuracy). Categories count from 1, as in Table 3.
+    Tables: base (category, accuracy); masking (metric, band, category, accuracy). Categories count from 1.
     """
     net, x, y, orders = _prepared(setting, seed, loaded, whole=False)
     classes = range(setting.n_classes)

@@ -1,4 +1,4 @@
-"""RQ1 (Section 5.2): how accurate a network is with only its critical neurons, by four ways of choosing them. Fig. 5."""
+"""RQ1 (Section 5.2): how accurate a network is with only its critical neurons, chosen in four ways. Fig. 5."""
 
 import sys
 import time
@@ -6,7 +6,7 @@ import time
 import torch
 from tqdm import tqdm
 
-from nssutils import contribution, data, deeparc, slicing, training
+from nssutils import contribution, data, deeparc, neurons, slicing, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import common
@@ -20,9 +20,10 @@ def measure(
 ) -> dict:
     """Compression rate and accuracy of every slice of Fig. 5, DeepArc's included, and the time each metric takes.
 
-    Tables: base (accuracy); points (method, metric, at, compression_rate, accuracy), `at` being theta or the top share;
-    layers (metric, layer, share): what the slice at theta 0.95 keeps; deeparc (unit, similarity) for consecutive units;
-    removed (threshold, units, compression_rate, accuracy); seconds (metric, seconds), each metric computed by itself.
+    Tables: base (accuracy, parameters); points (method, metric, at, compression_rate, accuracy), `at` being theta or
+    the top share; layers (metric, layer, share): what the slice at theta 0.95 keeps; deeparc (unit, similarity) for
+    consecutive units; removed (threshold, units, compression_rate, accuracy); seconds (metric, seconds), each metric
+    computed by itself.
     """
     net = training.trained(setting, seed, loaded)
     x, y = common.scored_images(setting, loaded)
@@ -39,21 +40,24 @@ def measure(
         for share in SHARES:
             slices["global", metric, share] = slicing.top_share(whole[metric], share)
             slices["category-wise", metric, share] = slicing.top_share(by_class[metric], share)
-    points, layers = [], []
+    points, layers, traced = [], [], neurons.trace(net)
     for (method, metric, at), one in tqdm(slices.items(), desc="slices", unit="slice", file=sys.stderr, mininterval=2):
-        accuracy = common.masked_accuracy(net, one, x_test, y_test)
-        rate = one.compression_rate(net)
+        accuracy = common.masked_accuracy(traced, one, x_test, y_test)
+        rate = one.compression_rate(traced)
         points.append({"method": method, "metric": metric, "at": at, "compression_rate": rate, "accuracy": accuracy})
         if (method, at) == ("semantic", 0.95):
             layers += [
-                {"metric": metric, "layer": name, "share": mask.double().mean().item()} for name, mask in one.masks.items()
+                {"metric": metric, "layer": name, "share": mask.double().mean().item()}
+                for name, mask in one.masks.items()
             ]
     return {
-        "base": [{"accuracy": training.evaluate(net, x_test, y_test)}],
+        "base": [{"accuracy": training.evaluate(net, x_test, y_test), "parameters": count_parameters(net)}],
         "points": points,
         "layers": layers,
         **_deeparc(net, x[: deeparc.BATCH], x_test, y_test),
-        "seconds": [{"metric": metric, "seconds": _seconds(net, x, y, metric, setting)} for metric in contribution.METRICS],
+        "seconds": [
+            {"metric": metric, "seconds": _seconds(net, x, y, metric, setting)} for metric in contribution.METRICS
+        ],
     }
 
 

@@ -1,0 +1,50 @@
+# Needs Python 3.11 or newer and make; everything else goes into .venv, from requirements.lock.
+# Paths are relative, so that a clone may lie anywhere, blanks in its path included.
+
+PY = .venv/bin/python
+
+# Threads that spin while they wait slow one another down wherever cores are shared with other work.
+export OMP_WAIT_POLICY ?= PASSIVE
+PRESETS = smoke quick paper published
+PRESET ?= smoke
+ifeq ($(filter $(PRESETS),$(PRESET)),)
+$(error PRESET=$(PRESET) given, expected one of: $(PRESETS))
+endif
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+
+book: .venv/ready ## run the chapters and build the book [PRESET=smoke|quick|paper|published]; what is computed is kept
+	@$(PY) -m nssutils.runner book --preset $(PRESET)
+
+test: .venv/ready ## check the code's style and run every test
+	@$(PY) -m ruff check .
+	@$(PY) -m pytest
+
+bench: .venv/ready ## time the fast algorithms against the plain ones
+	@for script in bench/[a-z]*.py; do $(PY) "$$script" || exit; done
+
+clean: ## remove what was built; .venv, datasets, checkpoints and computed results stay
+	rm -rf build
+
+.PHONY: help book test bench clean
+
+# The file `ready` is written last: an environment whose making was cut short is made anew.
+.venv/ready: requirements.lock
+	@for python in "$(PYTHON)" python3.11 python3.12 python3.13 python3 none; do \
+	  command -v "$$python" >/dev/null || continue; \
+	  found="$$found $$("$$python" -V 2>&1)"; \
+	  "$$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	done; \
+	if [ "$$python" = none ]; then \
+	  echo "Python 3.11 or newer, with its venv module, is needed. Found:$${found:- none}." >&2; \
+	  echo "To name one that is not on the PATH: make PYTHON=/path/to/python3.12 ..." >&2; \
+	  exit 2; \
+	fi; \
+	echo "[1/3] making .venv with $$("$$python" -V)"; \
+	rm -rf .venv && "$$python" -m venv .venv
+	@echo "[2/3] installing the $$(grep -c == requirements.lock) packages of requirements.lock: about 3 minutes, most of it for torch"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@echo "[3/3] installing nssutils itself"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch .venv/ready

@@ -1,0 +1,104 @@
+"""Numbered tables and figures as MyST fragments, which the chapters include: `_generated/<label>.md` and `.svg`."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import Markdown
+from matplotlib.figure import Figure
+
+from nssutils.results import DATA, Result
+
+# Beside the notebook: papermill runs it in the folder of its executed copy.
+FOLDER = Path("_generated")
+
+TITLES = {
+    "mlp-mnist": "MLP-MNIST",
+    "mlp-fmnist": "MLP-FMNIST",
+    "alexnet-cifar10": "AlexNet-CIFAR10",
+    "vgg16-cifar10": "VGG16-CIFAR10",
+    "resnet101-cifar10": "ResNet101-CIFAR10",
+    "vgg19-imagenet10": "VGG19-ImageNet10",
+}
+METRIC_TITLES = {"avg": "Avg", "var": "Var", "ens": "Ens", "deeplift": "DeepLIFT", "taylor": "Taylor"}
+
+
+def paper_table(number: int) -> pd.DataFrame:
+    """The paper's Table `number` in long format, values as printed (data/paper/README.md has the columns)."""
+    return pd.read_csv(DATA / "paper" / f"table{number}.csv", keep_default_na=False)
+
+
+def paper_number(name: str) -> float:
+    """A number that the paper's text states, by its id in data/paper/text_numbers.csv."""
+    numbers = pd.read_csv(DATA / "paper" / "text_numbers.csv").set_index("id")
+    return float(numbers.loc[name, "value"])
+
+
+def percent(mean: float, half: float | None = None) -> str:
+    """A share in [0, 1] as percent, with half its 95% interval where there is one: "41.20 ± 1.31"."""
+    if mean is None or pd.isna(mean):
+        return "–"
+    spread = "" if half is None or pd.isna(half) else f" ± {100 * half:.2f}"
+    return f"{100 * mean:.2f}{spread}"
+
+
+def beside_paper(ours: str, paper: float | str | None) -> str:
+    """A cell with our value above the paper's."""
+    return ours if paper is None else f"{ours}<br><small>paper {paper}</small>"
+
+
+def origin(found: Iterable[Result]) -> str:
+    """Where results are from, for a caption: preset, seeds and device of each setting."""
+    by_setting: dict[str, list[Result]] = {}
+    for result in found:
+        by_setting.setdefault(result.setting, []).append(result)
+    parts = []
+    for name, group in by_setting.items():
+        devices = " and ".join(sorted({str(result.provenance["device"]) for result in group}))
+        seeds = f"{len(group)} seed" + ("s" if len(group) > 1 else "")
+        parts.append(f"{TITLES[name]}: preset {group[0].preset}, {seeds}, {devices}")
+    grouped: dict[str, list[str]] = {}
+    for part in parts:
+        title, rest = part.split(": ", 1)
+        grouped.setdefault(rest, []).append(title)
+    text = "; ".join(f"{', '.join(titles)}: {rest}" for rest, titles in grouped.items())
+    warning = " Preset smoke runs on other data and thin networks: no reproduction." if " smoke," in text else ""
+    return f"{text}.{warning}"
+
+
+def table(rows: pd.DataFrame, label: str, caption: str, found: list[Result]) -> Markdown:
+    """Write a numbered table `_generated/<label>.md` whose caption ends with where its numbers are from."""
+    lines = [
+        "| " + " | ".join(map(str, rows.columns)) + " |",
+        "|" + "|".join([":---"] + ["---:"] * (rows.shape[1] - 1)) + "|",
+    ]
+    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows.itertuples(index=False)]
+    body = "\n".join(lines)
+    _write(f"{label}.md", f"```{{table}} {caption} {origin(found)}\n:name: {label}\n\n{body}\n```\n")
+    return Markdown(f"{caption}\n\n{body}")
+
+
+def figure(drawn: Figure, label: str, caption: str, alt: str, found: list[Result]) -> Figure:
+    """Write a numbered figure `_generated/<label>.svg` and the fragment that includes it with caption and alt text."""
+    FOLDER.mkdir(exist_ok=True)
+    drawn.savefig(FOLDER / f"{label}.svg", metadata={"Date": None}, bbox_inches="tight")
+    _write(
+        f"{label}.md",
+        f"```{{figure}} _generated/{label}.svg\n:name: {label}\n:alt: {alt}\n:width: 100%\n\n"
+        f"{caption} {origin(found)}\n```\n",
+    )
+    return drawn
+
+
+def nothing(label: str, why: str) -> Markdown:
+    """Write a fragment that says why there is no table or figure."""
+    text = f"```{{note}}\n{why}\n```\n"
+    _write(f"{label}.md", text)
+    return Markdown(why)
+
+
+def _write(name: str, text: str) -> None:
+    FOLDER.mkdir(exist_ok=True)
+    partial = FOLDER / f"{name}.partial"
+    partial.write_text(text)
+    partial.replace(FOLDER / name)

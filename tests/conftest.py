@@ -1,0 +1,13 @@
+"""Fixtures that several test files share."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def built_book(tmp_path_factory) -> Path:
+    """The folder of the book's HTML, built as `make book PRESET=published` does; nothing is computed."""
+    from nssutils import runner  # here, not above: most tests need no papermill
+
+    return runner.make_book("published", out=tmp_path_factory.mktemp("build")).parent

@@ -1,0 +1,134 @@
+"""Running chapters, on tiny notebooks: what is refused and how, what is kept, what the terminal shows."""
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from nssutils import book, runner
+
+PARAMETERS = """\
+preset = "smoke"  # how much to compute
+seed = "all"  # a seed, or all
+samples = 256  # images of each class
+theta = 0.95  # the threshold
+recompute = False  # measure again"""
+
+
+def write(path, *sources):
+    """A notebook with the parameters above and code cells."""
+    cells = [new_markdown_cell("# Title"), new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
+    cells += [new_code_cell(source) for source in sources]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A book of two chapters."""
+    folder = tmp_path_factory.mktemp("book with a blank")
+    write(
+        folder / "good.ipynb",
+        "import sys; print('training', 3, file=sys.stderr); print(f'{preset} {seed!r} {samples} {theta} {recompute}')",
+        "from pathlib import Path; _ = Path('beside.txt').write_text('written')",
+    )
+    write(folder / "failing.ipynb", "print('before')", "raise ValueError('no neurons\\nat all')", "print('after')")
+    return folder
+
+
+def outputs(notebook):
+    cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    return "".join(output.get("text", "") for cell in cells for output in cell.outputs)
+
+
+def test_run_passes_typed_values_and_shows_the_output(folder, tmp_path, capfd):
+    given = ["seed=3", "samples=64", "theta=1", "recompute=true"]
+    out = runner.run("good", given, tmp_path / "a folder" / "copy.ipynb", folder)
+    assert "smoke '3' 64 1.0 True" in outputs(out)
+    assert (out.parent / "beside.txt").read_text() == "written"
+    assert sorted(path.name for path in out.parent.iterdir()) == ["beside.txt", "copy.ipynb"]
+    shown = capfd.readouterr()
+    assert "smoke '3' 64 1.0 True" in shown.out
+    assert "training 3\n" == shown.err  # that, and no warning of any of the tools
+
+
+def test_failing_cell_keeps_the_copy(folder, tmp_path, capfd):
+    out = tmp_path / "copy.ipynb"
+    assert runner.main(["run", "failing", "--out", str(out)], folder) == 1
+    assert outputs(out) == "before\n"
+    error = capfd.readouterr().err
+    assert "ValueError: no neurons\nat all\n" in error
+    assert "copy.ipynb" in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("seeed=3", "unknown parameter 'seeed'; known: preset, seed, samples, theta, recompute. Did you mean 'seed'?"),
+        ("colour=3", "unknown parameter 'colour'; known: preset, seed, samples, theta, recompute."),
+        ("samples=many", "parameter 'samples': 'many' given, expected a whole number."),
+        ("samples=2.5", "parameter 'samples': '2.5' given, expected a whole number."),
+        ("theta=high", "parameter 'theta': 'high' given, expected a number."),
+        ("recompute=1", "parameter 'recompute': '1' given, expected true or false."),
+        ("seed", "'seed' given, expected name=value."),
+    ],
+)
+def test_wrong_parameters_are_refused(folder, capsys, given, expected):
+    assert runner.main(["run", "good", "-p", given], folder) == 2
+    assert capsys.readouterr().err == f"nss: {expected}\n"
+
+
+def test_unknown_chapter_is_refused(folder, capsys):
+    assert runner.main(["run", "goof"], folder) == 2
+    assert capsys.readouterr().err == "nss: unknown chapter 'goof'; known: failing, good. Did you mean 'good'?\n"
+    assert runner.main(["run"], folder) == 2
+    assert "known: failing, good." in capsys.readouterr().err
+
+
+def test_help_shows_the_chapters_own_parameters(folder, capsys):
+    assert runner.main(["run", "good", "--help"], folder) == 0
+    shown = capsys.readouterr().out
+    assert [line.split(maxsplit=2) for line in shown.splitlines() if line.startswith("  ")] == [
+        ["preset=smoke", "str", "how much to compute"],
+        ["seed=all", "str", "a seed, or all"],
+        ["samples=256", "int", "images of each class"],
+        ["theta=0.95", "float", "the threshold"],
+        ["recompute=False", "bool", "measure again"],
+    ]
+    assert runner.main(["run", "--help"], folder) == 0
+    assert "  failing\n  good\n" in capsys.readouterr().out
+
+
+def dying(times):
+    """A stand-in for papermill whose kernel dies so many times, with the number of calls."""
+
+    def execute(notebook, out, *args, **kwargs):
+        execute.calls += 1
+        out.write_text(notebook.read_text())
+        if execute.calls <= times:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+
+    execute.calls = 0
+    return execute
+
+
+def test_kernel_that_dies_is_started_again(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runner.papermill, "execute_notebook", dying(2))
+    runner.run("good", [], tmp_path / "copy.ipynb", folder)
+    assert capsys.readouterr().err.count("Kernel died before replying to kernel_info; starting again\n") == 2
+
+
+def test_kernel_that_keeps_dying_is_reported(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner.papermill, "execute_notebook", dying(9))
+    with pytest.raises(runner.RunError, match="Kernel died before replying"):
+        runner.run("good", [], tmp_path / "copy.ipynb", folder)
+    assert runner.papermill.execute_notebook.calls == 3
+
+
+def test_chapters_are_the_notebooks_of_the_contents_in_order(tmp_path):
+    (tmp_path / "_toc.yml").write_text(
+        "{root: intro, parts: [{chapters: [{file: b}, {file: text, sections: [{file: c}]}]}, {chapters: [{file: a}]}]}"
+    )
+    for name in "abcd":
+        (tmp_path / f"{name}.ipynb").touch()
+    assert book.chapters(tmp_path) == ["b", "c", "a"]
