@@ -126,8 +126,8 @@ def _sewing(before: Tensor, after: Tensor) -> nn.Module:
         raise DeepArcError(f"no 1x1 convolution maps {tuple(before.shape)} to {tuple(after.shape)}.")
     rows = [t if dense else t.permute(0, 2, 3, 1).flatten(0, 2) for t in (inputs, after)]
     design = torch.cat([rows[0], torch.ones_like(rows[0][:, :1])], 1).double()
-    # The minimum-norm solution ("gelsd") serves also where neurons are dead or outnumber the samples.
-    solution = torch.linalg.lstsq(design.cpu(), rows[1].double().cpu(), driver="gelsd").solution.to(before)
+    # Normal equations: as large as the layer, however many positions there are; the pseudo-inverse serves dead neurons.
+    solution = (torch.linalg.pinv(design.T @ design, hermitian=True) @ (design.T @ rows[1].double())).to(before)
     if dense:
         layer = nn.Linear(before.shape[1], after.shape[1])
     else:
