@@ -267,56 +267,67 @@ def count_kept(net: nn.Module, masks: dict[str, Tensor]) -> int:
     Raises UnsupportedNetwork for an operation through which neurons cannot be followed.
     """
     traced = trace(net)
-    found = layers_of(traced)
-    check_masks(found, masks)
-    alive: dict[fx.Node, Tensor | None] = {}  # node -> which channels may be non-zero; None: all of an unknown number
-    total, seen = 0, set()
+    kept, total, seen = alive(traced, masks), 0, set()
     for node in traced.graph.nodes:
-        what = kind(traced, node)
-        inputs = [alive.get(n) for n in node.all_input_nodes]
-        if what in ("input", "shape", "output"):
-            alive[node] = None
-        elif what in ("weighted", "norm"):
-            module = traced.get_submodule(node.target)
-            if what == "norm":
-                kept = _fitted(inputs[0], module.num_features, node)
-                parameters = 2 * int(kept.sum()) if module.affine else 0
-                alive[node] = kept
-            else:
-                width = module.out_features if isinstance(module, nn.Linear) else module.out_channels
-                kept = masks[node.target].cpu() if node.target in masks else torch.ones(width, dtype=torch.bool)
-                parameters = _kept_weights(module, inputs[0], kept, node)
-                alive[node] = kept
-            total += parameters if node.target not in seen else 0
+        if kind(traced, node) in ("weighted", "norm") and node.target not in seen:
             seen.add(node.target)
-        elif what in ("activation", "maxpool", "pool", "same", "flatten", "mean"):
-            alive[node] = inputs[0]
-        elif what == "add":
-            both = [mask for mask in inputs if mask is not None]
-            alive[node] = None if len(both) < len(inputs) or not both else torch.stack(both).any(0)
-        elif what == "cat":
-            alive[node] = None if any(mask is None for mask in inputs) else torch.cat(inputs)
-        else:
-            raise UnsupportedNetwork(f"neurons cannot be followed through {node.name!r} ({node.target}).")
+            module = traced.get_submodule(node.target)
+            if isinstance(module, _MODULES["norm"]):
+                total += 2 * int(kept[node].sum()) if module.affine else 0
+            else:
+                total += _kept_weights(module, inputs_alive(traced, node, kept), kept[node])
     return total
 
 
-def _kept_weights(module: nn.Module, inputs: Tensor | None, kept: Tensor, node: fx.Node) -> int:
+def alive(traced: fx.GraphModule, masks: dict[str, Tensor]) -> dict[fx.Node, Tensor | None]:
+    """Which channels of each node can differ from zero under the masks: bool (channels,), or None where all can and
+    their number is not known, as for the input. Raises UnsupportedNetwork as `count_kept`."""
+    check_masks(layers_of(traced), masks)
+    found: dict[fx.Node, Tensor | None] = {}
+    for node in traced.graph.nodes:
+        what = kind(traced, node)
+        inputs = [found[n] for n in node.all_input_nodes]
+        if what in ("input", "shape", "output"):
+            found[node] = None
+        elif what == "weighted":
+            module = traced.get_submodule(node.target)
+            width = module.out_features if isinstance(module, nn.Linear) else module.out_channels
+            found[node] = masks[node.target].cpu() if node.target in masks else torch.ones(width, dtype=torch.bool)
+        elif what == "norm":
+            found[node] = inputs_alive(traced, node, found)
+        elif what in ("activation", "maxpool", "pool", "same", "flatten", "mean"):
+            found[node] = inputs[0]
+        elif what == "add":
+            known = [mask for mask in inputs if mask is not None]
+            some = torch.stack(known).any(0) if known else None
+            found[node] = some if len(known) == len(inputs) or not known else torch.ones_like(some)
+        elif what == "cat" and all(mask is not None for mask in inputs):
+            found[node] = torch.cat(inputs)
+        else:
+            raise UnsupportedNetwork(f"neurons cannot be followed through {node.name!r} ({node.target}).")
+    return found
+
+
+def inputs_alive(traced: fx.GraphModule, node: fx.Node, found: dict[fx.Node, Tensor | None]) -> Tensor:
+    """Which inputs of a weighted or normalising node are alive, bool (inputs,): a channel's mask is repeated where
+    flattening has made several inputs of it."""
+    module, mask = traced.get_submodule(node.target), found[node.all_input_nodes[0]]
+    widths = (getattr(module, name, None) for name in ("in_features", "in_channels", "num_features"))
+    width = next(width for width in widths if width is not None)
+    if mask is None:
+        return torch.ones(width, dtype=torch.bool)
+    if width % len(mask):
+        raise UnsupportedNetwork(f"{node.name!r} reads {width} features, which {len(mask)} channels do not divide.")
+    return mask.repeat_interleave(width // len(mask))
+
+
+def _kept_weights(module: nn.Module, inputs: Tensor, kept: Tensor) -> int:
     n_out, bias = int(kept.sum()), module.bias is not None
     if isinstance(module, nn.Linear):
-        return n_out * (int(_fitted(inputs, module.in_features, node).sum()) + bias)
-    alive = _fitted(inputs, module.in_channels, node).view(module.groups, -1).sum(1)
-    outputs = kept.view(module.groups, -1).sum(1)
-    return int((alive * outputs).sum()) * module.weight[0, 0].numel() + n_out * bias
-
-
-def _fitted(alive: Tensor | None, width: int, node: fx.Node) -> Tensor:
-    """The mask of a node's inputs, each channel repeated where flattening made several features of it."""
-    if alive is None:
-        return torch.ones(width, dtype=torch.bool)
-    if width % len(alive):
-        raise UnsupportedNetwork(f"{node.name!r} reads {width} features, which {len(alive)} channels do not divide.")
-    return alive.repeat_interleave(width // len(alive))
+        return n_out * (int(inputs.sum()) + bias)
+    read = inputs.view(module.groups, -1).sum(1)
+    written = kept.view(module.groups, -1).sum(1)
+    return int((read * written).sum()) * module.weight[0, 0].numel() + n_out * bias
 
 
 def _attribute(root: nn.Module, path: str):

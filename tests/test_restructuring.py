@@ -1,0 +1,109 @@
+"""Extraction: physically smaller, the masked network's logits, no use of this package."""
+
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from nssutils import models, neurons, restructuring, settings
+
+
+def lively(net: nn.Module) -> nn.Module:
+    """The network in float64 and eval mode, its batch normalisation with statistics and shifts that matter."""
+    torch.manual_seed(0)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(module.weight, 0.2, 0.5)
+            nn.init.normal_(module.bias)
+    return net.double().eval()
+
+
+def random_masks(net: nn.Module) -> dict[str, torch.Tensor]:
+    masks = {name: torch.rand(layer.width) > 0.4 for name, layer in neurons.layers(net).items()}
+    for mask in masks.values():
+        mask[0] = True
+    return masks
+
+
+def masked_logits(net, masks, x):
+    with torch.no_grad(), neurons.masked(net, masks):
+        return net(x)
+
+
+@pytest.mark.parametrize("name", settings.NAMES)
+def test_extracted_network_has_the_masked_logits_and_only_the_kept_parameters(name):
+    setting = settings.get(name, "smoke")
+    net = lively(models.build(setting))
+    masks = random_masks(net)
+    x = torch.rand(3, setting.channels, setting.image_size, setting.image_size, dtype=torch.float64)
+    small = restructuring.extract(net, masks)
+    torch.testing.assert_close(small(x), masked_logits(net, masks, x), rtol=1e-9, atol=1e-9)
+    assert models.count_parameters(small) == neurons.count_kept(net, masks) < models.count_parameters(net)
+
+
+class Residual(nn.Module):
+    """A block without projection: the stream itself loses channels, and the branches keep different ones."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.a, self.b = (nn.Conv2d(i, 8, 3, padding=1) for i in (3, 8, 8))
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.stem(x).relu()
+        x = (x + self.b(self.a(x).relu())).relu()
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_residual_branches_may_keep_any_channels(seed):
+    net = lively(Residual())
+    torch.manual_seed(seed)
+    masks = random_masks(net)
+    masks["b"][0] = seed % 2 == 0
+    masks["b"][7] = True
+    x = torch.rand(2, 3, 6, 6, dtype=torch.float64)
+    small = restructuring.extract(net, masks)
+    torch.testing.assert_close(small(x), masked_logits(net, masks, x), rtol=1e-9, atol=1e-9)
+    assert models.count_parameters(small) == neurons.count_kept(net, masks)
+
+
+def test_extraction_leaves_the_network_as_it_was():
+    net = lively(Residual())
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    restructuring.extract(net, random_masks(net))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_extracted_network_loads_without_this_package(tmp_path):
+    net = lively(models.build(settings.get("vgg16-cifar10", "smoke")))
+    small = restructuring.extract(net, random_masks(net))
+    x = torch.rand(2, 3, 32, 32, dtype=torch.float64)
+    (tmp_path / "small.pickle").write_bytes(pickle.dumps((small, x, small(x).detach())))
+    code = (
+        "import sys; sys.modules['nssutils'] = None; import pickle, torch\n"
+        f"net, x, y = pickle.load(open({str(tmp_path / 'small.pickle')!r}, 'rb'))\n"
+        "assert torch.equal(net(x), y)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_layer_without_neurons_is_refused_by_name():
+    net = lively(Residual())
+    masks = random_masks(net)
+    masks["a"] = torch.zeros(8, dtype=torch.bool)
+    with pytest.raises(restructuring.RestructuringError, match="layer 'a' keeps no neuron"):
+        restructuring.extract(net, masks)
+
+
+def test_a_grouped_convolution_is_refused_by_name():
+    net = nn.Sequential(nn.Conv2d(4, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 1, groups=2), nn.ReLU(), nn.Conv2d(8, 2, 1))
+    mask = torch.ones(8, dtype=torch.bool)
+    mask[3] = False
+    with pytest.raises(restructuring.RestructuringError, match="layer '2' has 2 groups"):
+        restructuring.extract(net, {"0": mask})
