@@ -19,8 +19,8 @@ def extract(net: nn.Module, masks) -> nn.Module:
     `masks` is a Slice or {layer: bool (width,)}. Weights, biases and batch normalisation of dropped neurons go, and so
     do the next layers' weights that read them. The result needs nothing of this package: the same modules, smaller;
     where a residual addition meets branches that keep different channels, a torch.fx.GraphModule that adds by index.
-    where a residual addition meets branches that keep different channels, a torch.fx.GraphModule adding by index.
-    cannot be followed.
+    Raises RestructuringError where a layer keeps no neuron or a convolution is grouped, UnsupportedNetwork where
+    neurons cannot be followed.
     """
     masks = dict(getattr(masks, "masks", masks))
     for name, mask in masks.items():
