@@ -186,7 +186,7 @@ def _check(metrics: list[str], x: Tensor, y: Tensor, n_classes: int, taylor: str
 def _record(traced: fx.GraphModule, found: dict, batch: Tensor, values: dict[str, Tensor]) -> None:
     """Fill values[layer] with the layer's values (N, width), means over space, by one forward pass."""
     with torch.no_grad():
-        neurons.run(traced, batch, _means(found, values))
+        neurons.run(traced, _means(found, values), batch)
 
 
 def _means(found: dict, values: dict[str, Tensor]) -> dict:
@@ -209,7 +209,7 @@ def _taylor(traced: fx.GraphModule, found: dict, batch: Tensor, c: int, form: st
             weight.requires_grad_()
         try:
             with torch.enable_grad():
-                loss = F.cross_entropy(neurons.run(traced, batch, means), target)
+                loss = F.cross_entropy(neurons.run(traced, means, batch), target)
                 gradients = torch.autograd.grad(loss, weights)
         finally:
             for weight, state in zip(weights, held, strict=True):
@@ -228,7 +228,7 @@ def _taylor(traced: fx.GraphModule, found: dict, batch: Tensor, c: int, form: st
     }
     with torch.enable_grad():
         # The sum, not the mean, over samples: each sample's own gradient.
-        loss = F.cross_entropy(neurons.run(traced, batch.requires_grad_(), visits), target, reduction="sum")
+        loss = F.cross_entropy(neurons.run(traced, visits, batch.requires_grad_()), target, reduction="sum")
         gradients = torch.autograd.grad(loss, list(sites.values()))
     pairs = zip(sites.items(), gradients, strict=True)
     return {name: (a.detach() * g).double().flatten(2).sum(2).square().sum(0) if a.dim() > 2

@@ -72,7 +72,7 @@ def similarities(net: nn.Module, x: Tensor) -> list[float]:
             unit.site: lambda value, site=unit.site: landscapes.__setitem__(site, similarity.gram(value.detach()))
             for unit in found
         }
-        neurons.run(traced, x.to(where), visits)
+        neurons.run(traced, visits, x.to(where))
     pairs = pairwise(landscapes[unit.site] for unit in found)
     return [similarity.cka(first, second) for first, second in pairs]
 

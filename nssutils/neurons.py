@@ -154,7 +154,7 @@ def layers_of(traced: fx.GraphModule) -> dict[str, NeuronLayer]:
     return found
 
 
-def run(traced: fx.GraphModule, x: Tensor, at: dict[str, Callable[[Tensor], Tensor | None]]) -> Tensor:
+def run(traced: fx.GraphModule, at: dict[str, Callable[[Tensor], Tensor | None]], x: Tensor) -> Tensor:
     """The network's output for x; `at[node]` is shown that node's value and may return another to go on with."""
     return Visitor(traced, at).run(x)
 
@@ -203,7 +203,7 @@ def record(net: nn.Module, x: Tensor, spatial: str = "mean", batch_size: int = 5
                 )
                 for layer in found.values()
             }
-            run(traced, batch.to(where), visits)
+            run(traced, visits, batch.to(where))
     return {name: torch.cat(values) for name, values in parts.items()}
 
 
@@ -214,24 +214,35 @@ def masked(net: nn.Module, masks) -> Iterator[nn.Module]:
     `masks` is a Slice or {layer: bool (width,)}, True = kept; layers that it does not name are left whole.
     """
     masks = getattr(masks, "masks", masks)
+    plans = {net.training: _mask_plan(net, masks)}
+
+    def forward(x: Tensor) -> Tensor:
+        if net.training not in plans:  # the path through forward() may depend on the mode, as with F.dropout
+            plans[net.training] = _mask_plan(net, masks)
+        return run(*plans[net.training], x)
+
+    before = vars(net).get("forward")
+    net.forward = forward
+    try:
+        yield net
+    finally:
+        if before is None:
+            del net.forward
+        else:
+            net.forward = before
+
+
+def _mask_plan(net: nn.Module, masks: dict[str, Tensor]) -> tuple[fx.GraphModule, dict]:
+    """The traced network and what to do at each masked site."""
     traced = trace(net)
     found = layers_of(traced)
     check_masks(found, masks)
     where = next(net.parameters()).device
-    visits = {}
-    for name, mask in masks.items():
-        mask = mask.to(where)
-        visits[found[name].site] = lambda value, mask=mask: value * mask.view(-1, *[1] * (value.dim() - 2))
-    had_own = "forward" in vars(net)
-    before = net.forward
-    net.forward = lambda x: run(traced, x, visits)
-    try:
-        yield net
-    finally:
-        if had_own:
-            net.forward = before
-        else:
-            del net.forward
+
+    def zero_outside(mask: Tensor) -> Callable[[Tensor], Tensor]:
+        return lambda value: value * mask.view(-1, *[1] * (value.dim() - 2))
+
+    return traced, {found[name].site: zero_outside(mask.to(where)) for name, mask in masks.items()}
 
 
 def check_masks(found: dict[str, NeuronLayer], masks: dict[str, Tensor]) -> None:

@@ -32,7 +32,7 @@ def prefix_cka(acts: Tensor, order: Tensor, centred: bool = True) -> Tensor:
     K_j, so <M_k, M> and |M_k|^2 are cumulative sums of <K_j, M> and <K_i, K_j>: all prefixes cost about one Gram
     matrix. A layer that does not vary has the landscape 0, which every prefix represents: its curve is 1.
     """
-    acts = acts.unsqueeze(2) if acts.dim() == 2 else acts
+    acts, order = acts.unsqueeze(2) if acts.dim() == 2 else acts, torch.as_tensor(order)
     width, spatial = acts.shape[1:]
     if sorted(order.tolist()) != list(range(width)):
         raise NssError(f"order of {len(order)} entries given, expected a permutation of the {width} neurons.")

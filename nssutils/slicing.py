@@ -114,7 +114,7 @@ def semantic_slice(
     metric: str = "deeplift",
     theta: float | Iterable[float] = 0.95,
     *,
-    n_classes: int = 10,
+    n_classes: int | None = None,
     samples: int = 256,
     spatial: str = "mean",
     centred: bool = True,
@@ -124,11 +124,13 @@ def semantic_slice(
     """Semantic slicing (Section 3.3, Algorithm 1): per layer and class, the shortest run of the highest-ranking
     neurons, in steps of `step`, whose CKA with the whole layer reaches theta; then the union over the classes.
 
-    x: images (N, C, H, W); y: labels (N,). `scores` {layer: (n_classes, width)}, as from contribution.score, saves
-    computing them from all of x; the similarity is measured on the first `samples` images of each class (not printed
-    in the paper), on values as in neurons.record(spatial=…). Several thetas are served by one pass: a dict
+    x: images (N, C, H, W); y: labels (N,), from 0 to n_classes - 1 (the highest label unless given). `scores`
+    {layer: (n_classes, width)}, as from contribution.score, saves computing them from all of x; the similarity is
+    measured on the first `samples` images of each class (not printed in the paper), on values as in
+    neurons.record(spatial=…). Several thetas are served by one pass: a dict
     {theta: Slice}. Raises SliceError for a theta outside [0, 1], a step below 1 or a class without samples.
     """
+    n_classes = _count_classes(y, n_classes)
     thetas = [theta] if isinstance(theta, int | float) else list(theta)
     orders = _orders(_scores(net, x, y, metric, n_classes, scores))
     curves = similarity_curves(net, x, y, {metric: orders}, n_classes, samples, spatial, centred)[metric]
@@ -141,7 +143,7 @@ def similarity_curves(
     x: Tensor,
     y: Tensor,
     orders: Mapping[str, Masks],
-    n_classes: int = 10,
+    n_classes: int | None = None,
     samples: int = 256,
     spatial: str = "mean",
     centred: bool = True,
@@ -150,6 +152,7 @@ def similarity_curves(
 
     orders: {ranking: {layer: int64 (n_classes, width)}}, each row a permutation; returns the same shape with curves.
     """
+    n_classes = _count_classes(y, n_classes)
     curves: dict = {ranking: {} for ranking in orders}
     for c in range(n_classes):
         images = x[(y == c).nonzero()[:samples, 0]]
@@ -188,13 +191,14 @@ def at_theta(curves: Masks, orders: Masks, theta: float, step: int = 1) -> Slice
 
 def global_slice(
     net: nn.Module, x: Tensor, y: Tensor, metric: str = "deeplift", share: float = 0.5, *,
-    n_classes: int = 10, scores: Masks | None = None,
+    n_classes: int | None = None, scores: Masks | None = None,
 ) -> Slice:  # fmt: skip
     """Global selection (Section 2.3): the top `share`, in (0, 1], of each layer by contribution over the whole dataset.
 
     `scores` {layer: (1, width)}, as from contribution.overall, saves computing them.
     """
     if scores is None:
+        n_classes = _count_classes(y, n_classes)
         needed = ("avg", "var") if metric in ("var", "ens") else ()
         by_class = contribution.score(net, x, y, {metric, *needed}, n_classes)
         scores = contribution.overall(by_class, torch.bincount(y, minlength=n_classes))[metric]
@@ -203,13 +207,13 @@ def global_slice(
 
 def categorywise_slice(
     net: nn.Module, x: Tensor, y: Tensor, metric: str = "deeplift", share: float = 0.5, *,
-    n_classes: int = 10, scores: Masks | None = None,
+    n_classes: int | None = None, scores: Masks | None = None,
 ) -> Slice:  # fmt: skip
     """Category-wise selection (Section 2.3): the top `share` of each layer for each class, then the union.
 
     `scores` {layer: (n_classes, width)}, as from contribution.score, saves computing them.
     """
-    return top_share(_orders(_scores(net, x, y, metric, n_classes, scores)), share)
+    return top_share(_orders(_scores(net, x, y, metric, _count_classes(y, n_classes), scores)), share)
 
 
 def top_share(orders: Masks, share: float) -> Slice:
@@ -234,6 +238,10 @@ def band_mask(order: Tensor, low: float, high: float) -> Tensor:
 
 def _orders(scores: Masks) -> dict[str, Tensor]:
     return {name: contribution.ranking(value) for name, value in scores.items()}
+
+
+def _count_classes(y: Tensor, n_classes: int | None) -> int:
+    return int(y.max()) + 1 if n_classes is None else n_classes
 
 
 def _scores(net, x, y, metric: str, n_classes: int, scores: Masks | None) -> Masks:
