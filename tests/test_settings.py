@@ -1,0 +1,35 @@
+"""Settings are strict: what is not known is refused, with what is."""
+
+import pytest
+
+from nssutils import settings
+
+
+def test_every_setting_exists_at_every_preset():
+    for preset in settings.PRESETS:
+        for name in settings.NAMES:
+            setting = settings.get(name, preset)
+            assert (setting.name, setting.preset) == (name, preset)
+            assert (setting.dataset == "digits") == (preset == "smoke")
+    assert len(settings.get("mlp-mnist").seeds) == 5 and settings.get("vgg16-cifar10").width == 1.0
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: settings.get("mlp-mnst"), "unknown setting 'mlp-mnst'.*Did you mean 'mlp-mnist'"),
+        (lambda: settings.get("mlp-mnist", "papr"), "unknown preset 'papr'.*Did you mean 'paper'"),
+        (lambda: settings.get("mlp-mnist", widht=1.0), "unknown field 'widht'.*Did you mean 'width'"),
+        (lambda: settings.get("mlp-mnist", width=1), "field 'width' got 1 of type int, expected float"),
+        (lambda: settings.get("mlp-mnist", epochs=True), "expected int"),
+    ],
+)
+def test_mistakes_are_named(call, message):
+    with pytest.raises(settings.SettingError, match=message) as caught:
+        call()
+    assert isinstance(caught.value, KeyError)
+
+
+def test_a_setting_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        settings.get("mlp-mnist").width = 2.0

@@ -1,0 +1,159 @@
+"""Slices: the literal Algorithm 1 gives the same masks; set algebra; files; counts."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from literal import linear_scan
+from torch import nn
+
+from nssutils import NssError, contribution, data, models, neurons, settings, slicing, training
+
+THETAS = [round(0.90 + 0.01 * i, 2) for i in range(10)]
+
+
+@pytest.fixture(scope="module")
+def case():
+    """A trained network with images and labels, on embedded digits."""
+    setting = settings.get("mlp-mnist", "smoke", width=0.05, epochs=3)
+    loaded = data.load(setting)
+    return training.trained(setting, 0, loaded), loaded.x_train, loaded.y_train
+
+
+@pytest.fixture(scope="module")
+def conv_case():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(968, 10)
+    )
+    loaded = data.load("mlp-mnist", "smoke")
+    return net.eval(), loaded.x_train[:400], loaded.y_train[:400]
+
+
+@pytest.mark.parametrize("metric", contribution.METRICS)
+@pytest.mark.parametrize("step", [1, 2, 5])
+def test_semantic_slice_is_algorithm_1(case, metric, step):
+    net, x, y = case
+    scores = contribution.score(net, x, y, (metric,))[metric]
+    fast = slicing.semantic_slice(net, x, y, metric, THETAS, samples=40, step=step)
+    for c in range(10):
+        acts = neurons.record(net, x[y == c][:40])
+        for name in scores:
+            for theta in THETAS:
+                slow = linear_scan(acts[name], scores[name][c], theta, step, centred=True)
+                assert torch.equal(fast[theta].by_class[c][name], slow), (c, name, theta)
+
+
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("spatial", ["mean", "flatten"])
+def test_semantic_slice_of_a_convolutional_network_is_algorithm_1(conv_case, spatial, centred):
+    net, x, y = conv_case
+    scores = contribution.score(net, x, y, ("taylor",))["taylor"]
+    options = dict(samples=12, spatial=spatial, centred=centred)
+    fast = slicing.semantic_slice(net, x, y, "taylor", THETAS, **options)
+    for c in range(10):
+        acts = neurons.record(net, x[y == c][:12], spatial)
+        for name in scores:
+            for theta in THETAS:
+                slow = linear_scan(acts[name], scores[name][c], theta, 1, centred)
+                assert torch.equal(fast[theta].by_class[c][name], slow), (c, name, theta)
+
+
+def test_many_thetas_at_once_are_one_at_a_time(case):
+    together = slicing.semantic_slice(*case, metric="avg", theta=THETAS)
+    assert together[0.95] == slicing.semantic_slice(*case, metric="avg", theta=0.95)
+    for low, high in pairwise(THETAS):
+        assert (together[low] - together[high]).masks["0"].sum() == 0  # a larger theta keeps all a smaller one keeps
+
+
+def test_theta_zero_keeps_one_neuron_and_theta_one_what_represents_the_layer_fully(case):
+    none, full = slicing.semantic_slice(*case, metric="avg", theta=[0, 1]).values()
+    assert all(mask.sum() == 1 for masks in none.by_class.values() for mask in masks.values())
+    assert full.masks["2"].sum() > none.masks["2"].sum()
+
+
+def test_the_slice_is_the_union_over_classes(case):
+    one = slicing.semantic_slice(*case, metric="var", theta=0.95)
+    for name, mask in one.masks.items():
+        assert torch.equal(mask, torch.stack([masks[name] for masks in one.by_class.values()]).any(0))
+
+
+def test_top_shares_have_their_size_and_full_shares_keep_all(case):
+    net, x, y = case
+    width = neurons.layers(net)["0"].width
+    one = slicing.global_slice(net, x, y, "ens", 0.3)
+    assert one.masks["0"].sum() == round(0.3 * width)
+    each = slicing.categorywise_slice(net, x, y, "ens", 0.3)
+    assert all(masks["0"].sum() == round(0.3 * width) for masks in each.by_class.values())
+    assert each.masks["0"].sum() >= one.masks["0"].sum()
+    assert slicing.global_slice(net, x, y, "avg", 1.0).compression_rate(net) == 0
+
+
+@given(width=st.integers(1, 60), seed=st.integers(0, 99))
+def test_bands_partition_the_ranking(width, seed):
+    order = torch.randperm(width, generator=torch.Generator().manual_seed(seed))
+    bands = [slicing.band_mask(order, low / 10, (low + 1) / 10) for low in range(1, 10)]
+    first = torch.zeros(width, dtype=torch.bool)
+    first[order[: round(0.1 * width)]] = True
+    assert torch.equal(torch.stack([first, *bands]).sum(0), torch.ones(width, dtype=torch.long))
+
+
+masks = st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=2, max_size=2)
+
+
+def make(rows) -> slicing.Slice:
+    return slicing.Slice.of_classes({c: {"a": torch.tensor(row)} for c, row in enumerate(rows)})
+
+
+@given(first=masks, second=masks)
+@hypothesis_settings(deadline=None)
+def test_set_algebra_acts_on_the_neurons(first, second):
+    one, two = make(first), make(second)
+    mine, theirs = one.masks["a"], two.masks["a"]
+    for result, expected in ((one | two, mine | theirs), (one & two, mine & theirs), (one - two, mine & ~theirs)):
+        assert torch.equal(result.masks["a"], expected)
+        union = torch.stack([masks["a"] for masks in result.by_class.values()]).any(0)
+        assert torch.equal(union, expected)  # each neuron of the result still belongs to a class
+    assert (one | two) - two == (one - two) and (one & one) == (one | one)
+
+
+def test_slices_of_different_networks_do_not_combine():
+    other = slicing.Slice({"a": torch.ones(4, dtype=torch.bool)}, {})
+    with pytest.raises(slicing.SliceError, match="different networks"):
+        make([[True] * 5] * 2) | other
+
+
+def test_a_saved_slice_comes_back(case, tmp_path):
+    one = slicing.semantic_slice(*case, metric="deeplift", theta=0.95)
+    one.save(tmp_path / "a.safetensors")
+    back = slicing.Slice.load(tmp_path / "a.safetensors")
+    assert back == one and list(back.masks) == list(one.masks)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_a_damaged_or_missing_file_is_named(case, tmp_path):
+    path = tmp_path / "a.safetensors"
+    slicing.semantic_slice(*case, metric="avg", theta=0.9).save(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    for file in (path, tmp_path / "none.safetensors"):
+        with pytest.raises(slicing.SliceError, match=f"{file.name} is no slice file"):
+            slicing.Slice.load(file)
+
+
+def test_wrong_use_is_named(case):
+    for wrong, message in (({"theta": 1.2}, "theta=1.2"), ({"step": 0}, "step=0")):
+        with pytest.raises(slicing.SliceError, match=message):
+            slicing.semantic_slice(*case, metric="avg", **wrong)
+    net, x, y = case
+    with pytest.raises(NssError, match="class 3 has no sample"):
+        slicing.semantic_slice(net, x[y != 3], y[y != 3], metric="avg")
+
+
+def test_compression_rate_counts_as_the_protocol_does():
+    net = models.build("mlp-mnist")
+    for kept, share in (((165, 78), 0.2674), ((275, 168), 0.4926)):
+        mine = slicing.Slice({"0": torch.arange(512) < kept[0], "2": torch.arange(256) < kept[1]}, {})
+        assert 1 - mine.compression_rate(net) == pytest.approx(share, abs=5e-5)

@@ -1,0 +1,178 @@
+"""From results to tables and figures: the right number in the right cell, and where it is from."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nssutils import NssError, contribution, figures, fragments, results, settings, tables
+from nssutils.studies import pilot, rq1
+
+ORIGIN = {
+    "setting": {"width": 1.0, "train_size": 0, "epochs": 3},
+    "device": "a device",
+    "versions": {},
+    "data_sha256": "0123456789abcdef",
+    "code_sha256": "",
+    "created": "",
+    "seconds": 1.0,
+}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Fragments are written beside the notebook, that is, into the working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def result(chapter, rows, seed=0, setting="vgg16-cifar10", preset="quick"):
+    return results.Result(chapter, preset, setting, seed, {}, ORIGIN, rows)
+
+
+def masking(seed, accuracy):
+    """A pilot result whose accuracies are accuracy(metric's index, band's index)."""
+    rows = [
+        {"metric": metric, "band": pilot.band_name(*band), "accuracy": accuracy(m, b)}
+        for m, metric in enumerate(contribution.METRICS)
+        for b, band in enumerate(pilot.BANDS)
+    ]
+    return result("pilot_global", {"base": [{"accuracy": 0.9}], "masking": rows}, seed)
+
+
+def slicing_result(seed=0, setting="alexnet-cifar10", base=0.8):
+    """An RQ1 result whose semantic curve falls by half the compression rate, the others' by all of it."""
+    points = []
+    for metric in contribution.METRICS:
+        for theta in rq1.THETAS:
+            rate = 10 * (1 - theta) - 0.05
+            point = {"at": theta, "compression_rate": rate, "accuracy": base - rate / 2}
+            points.append({"method": "semantic", "metric": metric} | point)
+        for share in rq1.SHARES:
+            for method in ("global", "category-wise"):
+                point = {"at": share, "compression_rate": 1 - share, "accuracy": max(0.0, base - (1 - share))}
+                points.append({"method": method, "metric": metric} | point)
+    removed = [{"threshold": t, "units": 1, "compression_rate": 0.3, "accuracy": 0.1} for t in (0.99, 0.95)]
+    content = {
+        "base": [{"accuracy": base, "parameters": 1234567}],
+        "points": points,
+        "layers": [],
+        "deeparc": [{"unit": "b", "similarity": 0.5}, {"unit": "c", "similarity": 0.875}],
+        "removed": removed,
+        "seconds": [{"metric": m, "seconds": 2.0 * (i + 1)} for i, m in enumerate(contribution.METRICS)],
+    }
+    return result("rq1_slicing", content, seed, setting)
+
+
+def body(here, label):
+    """The rows of a written table, as lists of cells."""
+    lines = (here / "_generated" / f"{label}.md").read_text().splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+
+
+def test_table1_has_mean_interval_and_the_papers_value(here):
+    found = [masking(seed, lambda m, b, seed=seed: 0.5 + 0.01 * seed + 0.1 * b - 0.02 * m) for seed in range(3)]
+    tables.table1(found, "t")
+    rows = body(here, "t")
+    assert rows[0] == ["masked", "Avg", "Var", "Ens", "DeepLIFT", "Taylor"]
+    assert rows[2] == ["nothing"] + ["90.00 ± 0.00"] * 5
+    # Three seeds one point apart: t(0.975, 2) / sqrt(3) = 2.484.
+    assert rows[3][:3] == [
+        "0% → 10%",
+        "51.00 ± 2.48<br><small>paper 42.85</small>",
+        "49.00 ± 2.48<br><small>paper 46.78</small>",
+    ]
+    assert rows[7][0] == "40% → 50%" and rows[7][5].startswith("83.00 ± 2.48")
+
+
+def test_falls_are_counted_by_metric_and_seed(here):
+    falling = masking(0, lambda m, b: 0.5 - 0.1 * b if m == 0 else 0.1 * b)
+    zigzag = masking(1, lambda m, b: 0.5 + 0.1 * (b % 2))
+    tables.falls([falling, zigzag], "t")
+    rows = {row[0]: row for row in body(here, "t")}
+    assert rows["Avg"][1:4] == ["4", "2", "4, 2"]  # the paper's Avg column falls twice
+    assert rows["Taylor"][1:4] == ["4", "0", "0, 2"]
+
+
+def test_table3_shows_the_four_categories(here):
+    rows = [
+        {"metric": "deeplift", "band": pilot.band_name(*band), "category": c, "accuracy": c / 100}
+        for band in pilot.BANDS
+        for c in range(1, 11)
+    ]
+    tables.table3([result("pilot_categorywise", {"base": [{"accuracy": 0.9}], "masking": rows})], "t")
+    assert body(here, "t")[2] == [
+        "0% → 10%",
+        "1.00<br><small>paper 0.00</small>",
+        "4.00<br><small>paper 3.00</small>",
+        "7.00<br><small>paper 0.00</small>",
+        "10.00<br><small>paper 0.00</small>",
+    ]
+
+
+def test_accuracy_between_two_points_is_interpolated_and_never_extrapolated():
+    points = pd.DataFrame({"compression_rate": [0.6, 0.2], "accuracy": [0.5, 0.9]})
+    assert tables.at_rate(points, 0.3) == pytest.approx(0.8)
+    assert tables.at_rate(points, 0.6) == pytest.approx(0.5)
+    assert np.isnan(tables.at_rate(points, 0.1)) and np.isnan(tables.at_rate(points, 0.61))
+
+
+def test_rates_compare_the_three_methods(here):
+    tables.rq1_rates([slicing_result()], "t")
+    rows = body(here, "t")
+    assert rows[0][2:] == [f"{method}, {rate}" for rate in ("10%", "50%") for method in tables.METHODS]
+    assert rows[2] == ["AlexNet-CIFAR10", "Avg", "75.00", "70.00", "70.00", "55.00", "30.00", "30.00"]
+
+
+def test_sentences_set_ours_beside_the_texts_numbers(here):
+    tables.rq1_sentences([slicing_result()], "t")
+    rows = {row[1]: row[2:] for row in body(here, "t")}
+    assert rows["Taylor at 50% compression: points lost"] == ["0.38", "25.00"]
+    assert rows["Taylor, global slicing at 50% compression: accuracy"] == ["23.24", "30.00"]
+    assert not any("MLP" in row[0] for row in body(here, "t"))  # no result, no row
+
+
+def test_deeparc_and_seconds(here):
+    tables.rq1_deeparc([slicing_result()], "d")
+    assert body(here, "d")[2][:5] == [
+        "AlexNet-CIFAR10", "0.875<br><small>paper 0.95</small>", "1", "30.00", "10.00",
+    ]  # fmt: skip
+    tables.rq1_seconds([slicing_result()], "s")
+    assert body(here, "s")[2][1:5:3] == ["5.4 s (1.0×)", "30.9 s (5.7×)"]
+    assert body(here, "s")[3][1:5:3] == ["2.00 s (1.0×)", "8.00 s (4.0×)"]
+
+
+def test_caption_says_preset_seeds_and_device_and_warns_of_smoke():
+    found = [slicing_result(seed) for seed in range(2)] + [slicing_result(setting="vgg16-cifar10")]
+    assert fragments.origin(found) == (
+        "AlexNet-CIFAR10: preset quick, 2 seeds, a device; VGG16-CIFAR10: preset quick, 1 seed, a device."
+    )
+    smoke = result("rq1_slicing", {"base": []}, preset="smoke")
+    assert "no reproduction" in fragments.origin([smoke])
+
+
+def test_nothing_to_show_is_said(here):
+    tables.table1([], "t")
+    figures.fig5([], "f")
+    for label in "tf":
+        assert "No results to show" in (here / "_generated" / f"{label}.md").read_text()
+
+
+def test_figure_is_written_with_caption_alt_text_and_reproducibly(here):
+    found = [slicing_result(seed, name) for name in settings.NAMES[:3] for seed in range(3)]
+    figures.fig5(found, "f")
+    first = (here / "_generated" / "f.svg").read_bytes()
+    text = (here / "_generated" / "f.md").read_text()
+    assert ":alt: Six panels" in text and "preset quick, 3 seeds" in text
+    figures.fig5(found, "f")
+    assert (here / "_generated" / "f.svg").read_bytes() == first
+    assert first.count(b"no result yet") == 3
+
+
+def test_figure_shows_the_three_best_metrics_or_all():
+    found = [slicing_result()]
+    for name, count in (("top3", 3), ("all", 5)):
+        drawn = figures.draw_fig5(found, name)
+        # A curve for each method and metric, the star and the line of the whole network.
+        assert len([line for line in drawn.axes[2].lines if line.get_marker() in "os^"]) == 3 * count
+    with pytest.raises(NssError, match="'top3' or 'all'"):
+        figures.draw_fig5(found, "top4")

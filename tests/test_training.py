@@ -1,0 +1,105 @@
+"""Training: resumed is uninterrupted, checkpoints are reused, nothing is left behind."""
+
+import pytest
+import torch
+from torch import nn
+
+from nssutils import data, settings, training
+
+SETTING = settings.get("mlp-mnist", "smoke", width=0.03, epochs=4)
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    return data.load(SETTING)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "CACHE", tmp_path)
+    return tmp_path
+
+
+def same(first: nn.Module, second: nn.Module) -> bool:
+    return all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
+
+
+class Cut(Exception):
+    pass
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_training_cut_short_ends_as_an_uninterrupted_one(loaded, monkeypatch, tmp_path, optimizer):
+    setting = settings.get("vgg16-cifar10", "smoke", epochs=3, optimizer=optimizer, train_size=200, augment=True)
+    images = data.load(setting)
+    whole = training.trained(setting, 0, images)
+    for file in (tmp_path / "checkpoints").iterdir():
+        file.unlink()
+    save = training._save
+
+    def save_and_cut(*args):
+        save(*args)
+        if args[-2] == 2:
+            raise Cut
+
+    monkeypatch.setattr(training, "_save", save_and_cut)
+    with pytest.raises(Cut):
+        training.trained(setting, 0, images)
+    monkeypatch.setattr(training, "_save", save)
+    assert same(training.trained(setting, 0, images), whole)
+
+
+def test_a_finished_training_is_not_done_again(loaded, monkeypatch):
+    first = training.trained(SETTING, 0, loaded)
+    monkeypatch.setattr(training.F, "cross_entropy", None)  # no further step is possible
+    assert same(training.trained(SETTING, 0, loaded), first)
+
+
+def test_whatever_shapes_the_weights_makes_another_checkpoint(loaded, own_cache):
+    training.trained(SETTING, 0, loaded)
+    training.trained(SETTING, 1, loaded)
+    training.trained(settings.get("mlp-mnist", "smoke", width=0.03, epochs=4, lr=0.001), 0, loaded)
+    assert len(list((own_cache / "checkpoints").iterdir())) == 3
+
+
+def test_it_learns_and_is_evaluated_in_eval_mode(loaded):
+    net = training.trained(settings.get("mlp-mnist", "smoke", width=0.1), 0, loaded)
+    net.train()
+    assert training.evaluate(net, loaded.x_test, loaded.y_test) > 0.8
+    assert net.training
+
+
+def test_the_random_generator_is_left_as_it_was(loaded):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    training.fit(net, loaded.x_train[:64], loaded.y_train[:64], epochs=1, batch_size=32, lr=0.01)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_diverging_training_stops_with_its_name(loaded):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    with pytest.raises(training.TrainingError, match=r"digits: the loss is nan.*lr=1e\+38 is too high"):
+        images, labels = loaded.x_train[:64] * 1e30, loaded.y_train[:64]
+        training.fit(net, images, labels, epochs=2, batch_size=32, lr=1e38, optimizer="sgd", label="digits")
+
+
+def test_an_unknown_optimizer_is_refused():
+    with pytest.raises(training.TrainingError, match="optimizer 'adam' given"):
+        images, labels = torch.rand(4, 2), torch.zeros(4, dtype=torch.int64)
+        training.fit(nn.Linear(2, 2), images, labels, epochs=1, batch_size=2, lr=0.1, optimizer="adam")
+
+
+def test_augmentation_flips_and_shifts_within_the_padding():
+    torch.manual_seed(0)
+    x = torch.arange(1.0, 65).view(1, 1, 8, 8).expand(200, 3, 8, 8)
+    out = training._augmented(x)
+    assert out.shape == x.shape
+    flipped = (out[:, 0, 4, 4] < out[:, 0, 4, 3]).float().mean()
+    assert 0.35 < flipped < 0.65
+    # The middle pixel moves by at most one row and column, mirrored or not.
+    assert set(out[:, 0, 4, 4].tolist()) <= {x[0, 0, r, c].item() for r in (3, 4, 5) for c in (2, 3, 4, 5)}
+    assert len(set(out[:, 0, 4, 4].tolist())) > 6
