@@ -66,12 +66,13 @@ def origin(found: Iterable[Result]) -> str:
     return f"{text}.{warning}"
 
 
-def table(rows: pd.DataFrame, label: str, caption: str, found: list[Result]) -> Markdown:
-    """Write a numbered table `_generated/<label>.md` whose caption ends with where its numbers are from."""
-    lines = [
-        "| " + " | ".join(map(str, rows.columns)) + " |",
-        "|" + "|".join([":---"] + ["---:"] * (rows.shape[1] - 1)) + "|",
-    ]
+def table(rows: pd.DataFrame, label: str, caption: str, found: list[Result], texts: int = 1) -> Markdown:
+    """Write a numbered table `_generated/<label>.md` whose caption ends with where its numbers are from.
+
+    The first `texts` columns hold text and are aligned to the left, the others numbers.
+    """
+    rule = [":---"] * texts + ["---:"] * (rows.shape[1] - texts)
+    lines = ["| " + " | ".join(cells) + " |" for cells in (rows.columns, rule)]
     lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows.itertuples(index=False)]
     body = "\n".join(lines)
     _write(f"{label}.md", f"```{{table}} {caption} {origin(found)}\n:name: {label}\n\n{body}\n```\n")

@@ -164,4 +164,4 @@ def test_mistakes_are_named(call, message):
 def test_a_network_that_learned_nothing_is_reported():
     with pytest.raises(studies.StudyError, match=r"accuracy is 0.100, expected at least 0.2"):
         studies.check([result(accuracy=0.1)])
-    assert studies.check([result(accuracy=0.5)]).startswith("1 results")
+    assert studies.check([result(accuracy=0.5)]).startswith("1 result,")

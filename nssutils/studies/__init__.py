@@ -63,7 +63,8 @@ def check(found: list[results.Result]) -> str:
                 f"{result.chapter}, {result.setting}, preset {result.preset}, seed {result.seed}: the whole network's "
                 f"accuracy is {accuracy:.3f}, expected at least {2 * chance}. Its training failed; see training.fit."
             )
-    return f"{len(found)} results, every network at least twice as accurate as chance"
+    count = "1 result" if len(found) == 1 else f"{len(found)} results"
+    return f"{count}, every network at least twice as accurate as chance"
 
 
 def _holds(result: results.Result, measure: Callable, setting: settings.Setting) -> bool:
