@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from nssutils.results import DATA, Result
 
+# Fences are of tildes: one of backticks is no fence where the caption holds a backtick.
 # Beside the notebook: papermill runs it in the folder of its executed copy.
 FOLDER = Path("_generated")
 
@@ -75,7 +76,7 @@ def table(rows: pd.DataFrame, label: str, caption: str, found: list[Result], tex
     lines = ["| " + " | ".join(cells) + " |" for cells in (rows.columns, rule)]
     lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows.itertuples(index=False)]
     body = "\n".join(lines)
-    _write(f"{label}.md", f"```{{table}} {caption} {origin(found)}\n:name: {label}\n\n{body}\n```\n")
+    _write(f"{label}.md", f"~~~{{table}} {caption} {origin(found)}\n:name: {label}\n\n{body}\n~~~\n")
     return Markdown(f"{caption}\n\n{body}")
 
 
@@ -85,8 +86,8 @@ def figure(drawn: Figure, label: str, caption: str, alt: str, found: list[Result
     drawn.savefig(FOLDER / f"{label}.svg", metadata={"Date": None}, bbox_inches="tight")
     _write(
         f"{label}.md",
-        f"```{{figure}} _generated/{label}.svg\n:name: {label}\n:alt: {alt}\n:width: 100%\n\n"
-        f"{caption} {origin(found)}\n```\n",
+        f"~~~{{figure}} _generated/{label}.svg\n:name: {label}\n:alt: {alt}\n:width: 100%\n\n"
+        f"{caption} {origin(found)}\n~~~\n",
     )
     return drawn
 

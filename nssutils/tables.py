@@ -24,6 +24,16 @@ RATES = {
 }
 
 
+def _printed(found: list[Result], value: float | None) -> str | None:
+    """The paper's value as printed, for a cell; None at preset smoke, whose data and networks are not comparable."""
+    return None if value is None or found[0].preset == "smoke" else f"{value:.2f}"
+
+
+def _cell(found: list[Result], ours: pd.Series, paper: float) -> str:
+    """Our mean and interval above the paper's value."""
+    return beside_paper(percent(ours["mean"], ours["half"]), _printed(found, paper))
+
+
 def _or_nothing(draw: Callable) -> Callable:
     """Say so in the table's place where there are no results to show."""
 
@@ -62,10 +72,7 @@ def table3(found: list[Result], label: str) -> Markdown:
     categories = paper.index.get_level_values("category").unique()
     table = [
         {"masked": _band(band)}
-        | {
-            f"Category {c}": beside_paper(percent(*ours.loc[(band, c), ["mean", "half"]]), f"{paper[band, c]:.2f}")
-            for c in categories
-        }
+        | {f"Category {c}": _cell(found, ours.loc[(band, c)], paper[band, c]) for c in categories}
         for band in paper.index.get_level_values("band").unique()
     ]
     return fragments.table(
@@ -93,7 +100,7 @@ def falls(found: list[Result], label: str) -> Markdown:
                 "top band minus base (points), ours": f"{100 * _drop(found, rows, metric):.2f}",
             }
         )
-    caption = "Steps from one band to the next, lower one at which accuracy falls although it should rise."
+    caption = "Steps from a band to the next lower one at which the accuracy falls although it should rise."
     return fragments.table(pd.DataFrame(table), label, caption, found)
 
 
@@ -115,10 +122,7 @@ def _bands(found: list[Result], label: str, number: int, caption: str) -> Markdo
     base = _interval(results.frame(found, "base").groupby("seed")["accuracy"].mean())
     table = [{"masked": "nothing"} | {METRIC_TITLES[m]: base for m in METRICS}]
     for band in paper.index.get_level_values("band").unique():
-        cells = {
-            METRIC_TITLES[m]: beside_paper(percent(*ours.loc[(band, m), ["mean", "half"]]), f"{paper[band, m]:.2f}")
-            for m in METRICS
-        }
+        cells = {METRIC_TITLES[m]: _cell(found, ours.loc[(band, m)], paper[band, m]) for m in METRICS}
         table.append({"masked": _band(band)} | cells)
     return fragments.table(pd.DataFrame(table), label, caption, found)
 
@@ -263,7 +267,7 @@ def rq1_deeparc(found: list[Result], label: str) -> Markdown:
     }
 
     def printed(*key):
-        return f"{paper_number(paper[key]):.2f}" if key in paper else None
+        return _printed(found, paper_number(paper[key]) if key in paper else None)
 
     pairs, removed, table = results.frame(found, "deeparc"), results.frame(found, "removed"), []
     for setting in _settings(found):

@@ -26,6 +26,7 @@ return {
   broken: all('img').filter(i => !(i.complete && i.naturalWidth)).map(i => i.src),
   mute: all('img').filter(i => !i.alt.trim() || i.alt === i.getAttribute('src')).map(i => i.src),
   loaded: performance.getEntriesByType('resource').map(r => r.name),
+  raw: document.querySelector('main').innerText.match(/(```|~~~|:::)\\{\\w+\\}|^:(name|alt):/m) || [],
   width: document.documentElement.scrollWidth,
   title: document.querySelector('h1') ? document.querySelector('h1').innerText : '',
 };
@@ -96,6 +97,11 @@ def test_no_broken_image(pages):
 
 def test_every_image_has_alt_text(pages):
     assert of_every_page(pages, "mute") == {}
+
+
+def test_no_directive_is_left_as_text(pages):
+    """What is not understood as a directive is shown as it is written, without a warning."""
+    assert of_every_page(pages, "raw") == {}
 
 
 def test_no_page_is_wider_than_a_phone(pages):

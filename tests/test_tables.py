@@ -151,6 +151,19 @@ def test_caption_says_preset_seeds_and_device_and_warns_of_smoke():
     assert "no reproduction" in fragments.origin([smoke])
 
 
+def test_smoke_stands_alone(here):
+    """Other data, other networks: the paper's values are not set beside smoke's."""
+    smoke = masking(0, lambda m, b: 0.5)
+    tables.table1([results.Result(**{**vars(smoke), "preset": "smoke"})], "t")
+    assert body(here, "t")[3] == ["0% → 10%"] + ["50.00"] * 5
+
+
+def test_a_caption_with_backticks_still_makes_a_table(here):
+    """A fence of backticks would end in plain text on the page, without a warning."""
+    fragments.table(pd.DataFrame({"a": [1]}), "t", "With `code`.", [slicing_result()])
+    assert (here / "_generated" / "t.md").read_text().startswith("~~~{table} With `code`.")
+
+
 def test_nothing_to_show_is_said(here):
     tables.table1([], "t")
     figures.fig5([], "f")
