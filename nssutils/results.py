@@ -147,13 +147,13 @@ def frame(results: Iterable[Result], table: str) -> pd.DataFrame:
 def aggregate(rows: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
     """Mean over seeds of `value` for each combination of `by`: columns mean, half (of the 95% interval), n.
 
-    The interval is Student's t over seeds; `half` is NaN for a single seed.
+    The interval is Student's t over seeds; `half` is NaN below three, since for two it says next to nothing (t = 12.7).
     """
     grouped = rows.groupby(by, sort=False)[value]
     out = grouped.agg(["mean", "std", "count"]).rename(columns={"count": "n"}).reset_index()
     with np.errstate(invalid="ignore"):
         quantile = stats.t.ppf(0.975, out["n"].clip(lower=2) - 1)
-    out["half"] = (quantile * out["std"] / np.sqrt(out["n"])).where(out["n"] > 1)
+    out["half"] = (quantile * out["std"] / np.sqrt(out["n"])).where(out["n"] > 2)
     return out.drop(columns="std")
 
 

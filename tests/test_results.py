@@ -83,14 +83,15 @@ def test_the_highest_published_preset_is_shown():
     ]  # fmt: skip
 
 
-def test_aggregate_gives_the_t_interval_and_none_for_one_seed():
+def test_aggregate_gives_the_t_interval_and_none_below_three_seeds():
     values = [0.5, 0.6, 0.9]
     rows = results.frame([result(k, accuracy=v) for k, v in enumerate(values)], "base").assign(all=1)
     row = results.aggregate(rows, ["all"], "accuracy").iloc[0]
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     assert (row["mean"], row["half"], row["n"]) == pytest.approx((np.mean(values), (high - low) / 2, 3))
-    alone = results.aggregate(rows[:1], ["all"], "accuracy").iloc[0]
-    assert alone["mean"] == 0.5 and np.isnan(alone["half"])
+    for n, mean in ((1, 0.5), (2, 0.55)):
+        few = results.aggregate(rows[:n], ["all"], "accuracy").iloc[0]
+        assert few["mean"] == pytest.approx(mean) and np.isnan(few["half"])
 
 
 @pytest.fixture
