@@ -165,6 +165,7 @@ class Visitor(fx.Interpreter):
     def __init__(self, traced: fx.GraphModule, at: dict[str, Callable[[Tensor], Tensor | None]]):
         super().__init__(traced)
         self.at = at
+        self.extra_traceback = False  # an error's own words say enough; torch would add a page on the graph
 
     def run_node(self, node: fx.Node):
         return self.visit(node, super().run_node(node))

@@ -192,3 +192,10 @@ def test_count_through_flattening_and_groups():
     masks = {"0": torch.tensor([True, True, False, False]), "2": torch.tensor([True, False, True, True])}
     first, second, head = 2 * (2 * 9 + 1), 2 * 1 + 3, 3 * (3 * 9 + 1)  # the second group reads only dropped channels
     assert neurons.count_kept(net, masks) == first + second + head
+
+
+def test_an_error_on_the_way_keeps_its_own_words():
+    net, x = thin("mlp-mnist")
+    with pytest.raises(NssError) as caught:
+        neurons.record(net, x, spatial="flat")
+    assert str(caught.value) == "spatial='flat' given, expected 'mean' or 'flatten'."
