@@ -127,7 +127,13 @@ def publish(chapter: str, preset: str) -> list[Path]:
     if preset == "smoke":
         raise ResultError("preset 'smoke' given, expected 'quick' or 'paper': smoke numbers are never published.")
     found = [read(file) for file in sorted((local() / chapter / preset).glob("*/seed*.json"))]
-    return [save(result, PUBLISHED) for result in found if not result.readings]
+    found = [result for result in found if not result.readings]
+    if not found:
+        raise ResultError(
+            f"{local()} has no result of {chapter} at preset {preset}; compute some: "
+            f"nss run {chapter} -p preset={preset}."
+        )
+    return [save(result, PUBLISHED) for result in found]
 
 
 def frame(results: Iterable[Result], table: str) -> pd.DataFrame:

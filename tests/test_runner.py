@@ -4,7 +4,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from nssutils import book, runner
+from nssutils import book, results, runner
 
 PARAMETERS = """\
 preset = "smoke"  # how much to compute
@@ -132,3 +132,18 @@ def test_chapters_are_the_notebooks_of_the_contents_in_order(tmp_path):
     for name in "abcd":
         (tmp_path / f"{name}.ipynb").touch()
     assert book.chapters(tmp_path) == ["b", "c", "a"]
+
+
+def test_publish_copies_results_to_the_book(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("NSS_RESULTS", str(tmp_path / "local"))
+    monkeypatch.setattr(results, "PUBLISHED", tmp_path / "published")
+    origin = dict.fromkeys(results.PROVENANCE, "")
+    results.save(results.Result("pilot_global", "quick", "vgg16-cifar10", 0, {}, origin, {"base": [{"accuracy": 0.5}]}))
+    assert runner.main(["publish", "pilot_global", "--preset", "quick"]) == 0
+    assert (tmp_path / "published/pilot_global/quick/vgg16-cifar10/seed0.json").exists()
+    assert "seed0.json" in capfd.readouterr().err
+    assert runner.main(["publish", "pilot_categorywise", "--preset", "quick"]) == 1
+    assert "has no result of pilot_categorywise at preset quick" in capfd.readouterr().err
+    assert runner.main(["publish", "pilot_globl", "--preset", "quick"]) == 2
+    with pytest.raises(SystemExit):  # argparse refuses smoke
+        runner.main(["publish", "pilot_global", "--preset", "smoke"])
