@@ -1,6 +1,6 @@
 """Each chapter's tables: the paper's value, ours with its 95% interval, and where ours is from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 
 import numpy as np
@@ -24,14 +24,9 @@ RATES = {
 }
 
 
-def _printed(found: list[Result], value: float | None) -> str | None:
+def _printed(group: list[Result], value: float | None) -> str | None:
     """The paper's value as printed, for a cell; None at preset smoke, whose data and networks are not comparable."""
-    return None if value is None or found[0].preset == "smoke" else f"{value:.2f}"
-
-
-def _cell(found: list[Result], ours: pd.Series, paper: float) -> str:
-    """Our mean and interval above the paper's value."""
-    return beside_paper(percent(ours["mean"], ours["half"]), _printed(found, paper))
+    return None if value is None or group[0].preset == "smoke" else f"{value:.2f}"
 
 
 def _or_nothing(draw: Callable) -> Callable:
@@ -66,65 +61,74 @@ def table2(found: list[Result], label: str) -> Markdown:
 @_or_nothing
 def table3(found: list[Result], label: str) -> Markdown:
     """Accuracy on four classes after masking bands ranked by DeepLIFT for each, beside the paper's Table 3."""
-    rows = results.frame(found, "masking").query("metric == 'deeplift'")
-    ours = results.aggregate(rows, ["band", "category"], "accuracy").set_index(["band", "category"])
     paper = paper_table(3).set_index(["band", "category"])["value"]
-    categories = paper.index.get_level_values("category").unique()
-    table = [
-        {"masked": _band(band)}
-        | {f"Category {c}": _cell(found, ours.loc[(band, c)], paper[band, c]) for c in categories}
-        for band in paper.index.get_level_values("band").unique()
-    ]
-    return fragments.table(
-        pd.DataFrame(table), label, "Accuracy (%) on single classes, neurons ranked for each by DeepLIFT.", found
-    )
+    bands, categories = (paper.index.get_level_values(level).unique() for level in ("band", "category"))
+    table = []
+    for group, lead in _by_setting(found):
+        rows = results.frame(group, "masking").query("metric == 'deeplift'")
+        ours = results.aggregate(rows, ["band", "category"], "accuracy").set_index(["band", "category"])
+        for band in bands:
+            cells = {f"Category {c}": _cell(group, ours.loc[(band, c)], paper[band, c]) for c in categories}
+            table.append(lead | {"masked": _band(band)} | cells)
+    caption = "Accuracy (%) on single classes, neurons ranked for each by DeepLIFT."
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=len(lead) + 1)
 
 
 @_or_nothing
 def falls(found: list[Result], label: str) -> Markdown:
     """How often masking a lower band hurts more than the band above it, by metric: theirs and ours."""
-    number = 2 if found[0].chapter == "pilot_categorywise" else 1
-    paper = paper_table(number)
-    rows = _class_means(found)
-    table = []
-    for metric in METRICS:
-        printed = paper[paper["metric"] == metric]["value"].to_numpy()
-        by_seed = rows[rows["metric"] == metric].groupby("seed", sort=True)["accuracy"].apply(list)
-        counts = [int((np.diff(values) < 0).sum()) for values in by_seed]
-        table.append(
-            {
-                "metric": METRIC_TITLES[metric],
-                "steps": len(printed) - 1,
-                "falls, the paper": int((np.diff(printed) < 0).sum()),
-                "falls, ours, by seed": ", ".join(map(str, counts)),
-                "top band minus base (points), ours": f"{100 * _drop(found, rows, metric):.2f}",
-            }
-        )
+    paper, table = paper_table(2 if found[0].chapter == "pilot_categorywise" else 1), []
+    for group, lead in _by_setting(found):
+        rows, base = _class_means(group), results.frame(group, "base").groupby("seed")["accuracy"].mean()
+        for metric in METRICS:
+            printed = paper[paper["metric"] == metric]["value"]
+            mine = rows[rows["metric"] == metric]
+            counts = mine.groupby("seed")["accuracy"].apply(lambda values: int((np.diff(values) < 0).sum()))
+            drop = mine[mine["band"] == "0-10"].set_index("seed")["accuracy"] - base
+            table.append(
+                lead
+                | {
+                    "metric": METRIC_TITLES[metric],
+                    "steps": len(printed) - 1,
+                    "falls, the paper": int((np.diff(printed) < 0).sum()),
+                    "falls, ours, by seed": ", ".join(map(str, counts)),
+                    "top band minus base (points), ours": f"{100 * drop.mean():.2f}",
+                }
+            )
     caption = "Steps from a band to the next lower one at which the accuracy falls although it should rise."
-    return fragments.table(pd.DataFrame(table), label, caption, found)
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=len(lead) + 1)
+
+
+def _bands(found: list[Result], label: str, number: int, caption: str) -> Markdown:
+    paper, table = paper_table(number).set_index(["band", "metric"])["value"], []
+    for group, lead in _by_setting(found):
+        ours = results.aggregate(_class_means(group), ["band", "metric"], "accuracy").set_index(["band", "metric"])
+        base = _interval(results.frame(group, "base").groupby("seed")["accuracy"].mean())
+        table.append(lead | {"masked": "nothing"} | {METRIC_TITLES[m]: base for m in METRICS})
+        for band in paper.index.get_level_values("band").unique():
+            cells = {METRIC_TITLES[m]: _cell(group, ours.loc[(band, m)], paper[band, m]) for m in METRICS}
+            table.append(lead | {"masked": _band(band)} | cells)
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=len(lead) + 1)
+
+
+def _cell(group: list[Result], ours: pd.Series, paper: float) -> str:
+    """Our mean and interval above the paper's value, which the pilot studies have for one setting only."""
+    comparable = group[0].setting == "vgg16-cifar10"
+    return beside_paper(percent(ours["mean"], ours["half"]), _printed(group, paper if comparable else None))
+
+
+def _by_setting(found: list[Result]) -> Iterator[tuple[list[Result], dict[str, str]]]:
+    """The results of each setting, and the cell that names it where there are several."""
+    names = _settings(found)
+    for name in names:
+        group = [result for result in found if result.setting == name]
+        yield group, {"setting": TITLES[name]} if len(names) > 1 else {}
 
 
 def _class_means(found: list[Result]) -> pd.DataFrame:
     """The masking rows; where they are by category, averaged over the categories."""
     rows = results.frame(found, "masking")
     return rows.groupby(["seed", "metric", "band"], sort=False, as_index=False)["accuracy"].mean()
-
-
-def _drop(found: list[Result], rows: pd.DataFrame, metric: str) -> float:
-    base = results.frame(found, "base").groupby("seed")["accuracy"].mean()
-    top = rows[(rows["metric"] == metric) & (rows["band"] == "0-10")].groupby("seed")["accuracy"].mean()
-    return (top - base).mean()
-
-
-def _bands(found: list[Result], label: str, number: int, caption: str) -> Markdown:
-    ours = results.aggregate(_class_means(found), ["band", "metric"], "accuracy").set_index(["band", "metric"])
-    paper = paper_table(number).set_index(["band", "metric"])["value"]
-    base = _interval(results.frame(found, "base").groupby("seed")["accuracy"].mean())
-    table = [{"masked": "nothing"} | {METRIC_TITLES[m]: base for m in METRICS}]
-    for band in paper.index.get_level_values("band").unique():
-        cells = {METRIC_TITLES[m]: _cell(found, ours.loc[(band, m)], paper[band, m]) for m in METRICS}
-        table.append({"masked": _band(band)} | cells)
-    return fragments.table(pd.DataFrame(table), label, caption, found)
 
 
 def _interval(values: pd.Series) -> str:

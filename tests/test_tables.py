@@ -151,6 +151,18 @@ def test_caption_says_preset_seeds_and_device_and_warns_of_smoke():
     assert "no reproduction" in fragments.origin([smoke])
 
 
+def test_several_settings_are_kept_apart_and_only_the_papers_has_its_values(here):
+    one = masking(0, lambda m, b: 0.5)
+    other = results.Result(**{**vars(masking(0, lambda m, b: 0.7)), "setting": "mlp-mnist"})
+    tables.table1([one, other], "t")
+    rows = body(here, "t")
+    assert rows[0][:2] == ["setting", "masked"] and len(rows) == 2 + 2 * 6
+    assert rows[3] == ["MLP-MNIST", "0% → 10%"] + ["70.00"] * 5
+    assert rows[9][:3] == ["VGG16-CIFAR10", "0% → 10%", "50.00<br><small>paper 42.85</small>"]
+    tables.falls([one, other], "f")
+    assert len(body(here, "f")) == 2 + 2 * 5
+
+
 def test_smoke_stands_alone(here):
     """Other data, other networks: the paper's values are not set beside smoke's."""
     smoke = masking(0, lambda m, b: 0.5)
