@@ -11,3 +11,10 @@ def built_book(tmp_path_factory) -> Path:
     from nssutils import runner  # here, not above: most tests need no papermill
 
     return runner.make_book("published", out=tmp_path_factory.mktemp("build")).parent
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """The working directory, beside whose notebook fragments are written."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

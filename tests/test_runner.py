@@ -4,7 +4,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from nssutils import book, results, runner
+from nssutils import book, results, runner, studies
 
 PARAMETERS = """\
 preset = "smoke"  # how much to compute
@@ -147,3 +147,23 @@ def test_publish_copies_results_to_the_book(tmp_path, monkeypatch, capfd):
     assert runner.main(["publish", "pilot_globl", "--preset", "quick"]) == 2
     with pytest.raises(SystemExit):  # argparse refuses smoke
         runner.main(["publish", "pilot_global", "--preset", "smoke"])
+
+
+CHAPTERS = [path.stem for path in sorted(runner.BOOK.glob("*.ipynb"))]
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_every_line_of_a_chapters_parameters_is_one(chapter):
+    """papermill passes over a line whose comment it cannot parse; the parameter would then be unknown."""
+    cells = nbformat.read(runner.BOOK / f"{chapter}.ipynb", as_version=4).cells
+    (cell,) = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    known = runner.parameters(runner.BOOK / f"{chapter}.ipynb")
+    assert list(known) == [line.split(" = ")[0] for line in cell.source.splitlines()]
+    assert all(parameter.help for parameter in known.values())
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_chapters_readings_are_its_studys_with_the_same_defaults(chapter):
+    known = {name: parameter.default for name, parameter in runner.parameters(runner.find(chapter)).items()}
+    readings = studies.STUDIES[chapter].__kwdefaults__ or {}
+    assert {name: known[name] for name in readings} == readings

@@ -3,30 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from written import body, result
 
 from nssutils import NssError, contribution, figures, fragments, results, settings, tables
 from nssutils.studies import pilot, rq1
 
-ORIGIN = {
-    "setting": {"width": 1.0, "train_size": 0, "epochs": 3},
-    "device": "a device",
-    "versions": {},
-    "data_sha256": "0123456789abcdef",
-    "code_sha256": "",
-    "created": "",
-    "seconds": 1.0,
-}
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    """Fragments are written beside the notebook, that is, into the working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def result(chapter, rows, seed=0, setting="vgg16-cifar10", preset="quick"):
-    return results.Result(chapter, preset, setting, seed, {}, ORIGIN, rows)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def masking(seed, accuracy):
@@ -61,12 +43,6 @@ def slicing_result(seed=0, setting="alexnet-cifar10", base=0.8):
         "seconds": [{"metric": m, "seconds": 2.0 * (i + 1)} for i, m in enumerate(contribution.METRICS)],
     }
     return result("rq1_slicing", content, seed, setting)
-
-
-def body(here, label):
-    """The rows of a written table, as lists of cells."""
-    lines = (here / "_generated" / f"{label}.md").read_text().splitlines()
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
 
 
 def test_table1_has_mean_interval_and_the_papers_value(here):

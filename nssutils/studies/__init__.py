@@ -8,13 +8,16 @@ from datetime import UTC, datetime
 
 from nssutils import data, provenance, results, settings, training
 from nssutils.errors import NssError, near_miss
-from nssutils.studies import pilot, rq1
+from nssutils.studies import pilot, rq1, rq2, rq3, rq4
 
 # Chapter -> what measures it: called with setting, seed, loaded data and the chapter's readings, it gives tables.
 STUDIES: dict[str, Callable] = {
     "pilot_global": pilot.measure_global,
     "pilot_categorywise": pilot.measure_categorywise,
     "rq1_slicing": rq1.measure,
+    "rq2_restructuring": rq2.measure,
+    "rq3_readaptation": rq3.measure,
+    "rq4_incremental": rq4.measure,
 }
 
 

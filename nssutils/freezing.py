@@ -1,0 +1,182 @@
+"""Train some of a network's parameters and leave all others, batch normalisation's statistics too, bit by bit as they
+are; and which parameters a slice stands for (Sections 4.2 and 4.3)."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nssutils import neurons
+from nssutils.errors import NssError
+
+Elements = Mapping[str, Tensor]  # {parameter's name: bool in its shape}
+
+
+class FreezingError(NssError):
+    """Parameters that the network does not have, or a loss that is not finite."""
+
+
+def whole(net: nn.Module, modules: Iterable[str] | None = None) -> dict[str, Tensor]:
+    """All elements of all parameters, or of those of the named modules (and what is within them)."""
+    names = [name for name, _ in net.named_parameters()]
+    if modules is not None:
+        within = tuple(f"{module}." for module in modules)
+        names = [name for name in names if name.startswith(within)]
+    return {name: torch.ones_like(net.get_parameter(name), dtype=torch.bool) for name in names}
+
+
+def connecting(net: nn.Module, masks) -> dict[str, Tensor]:
+    """The elements that connect critical neurons to critical neurons, with their biases and batch normalisation.
+
+    `masks` is a Slice or {layer: bool (width,)}. These are the parameters that neurons.count_kept counts: the rows and
+    columns of kept neurons, of the output layer the columns.
+    """
+    return _elements(net, masks, lambda outputs, inputs: outputs[:, None] & inputs[None, :])
+
+
+def determining(net: nn.Module, masks, outputs: Tensor) -> dict[str, Tensor]:
+    """The elements on which the given outputs, bool (n_classes,), of the masked network depend: all weights into
+    critical neurons, their biases and batch normalisation, and the output layer's rows of these outputs."""
+    found = _elements(net, masks, lambda rows, inputs: rows[:, None].expand(-1, len(inputs)))
+    for name in (name for name in found if name.rpartition(".")[0] == head(net)):
+        rows = outputs.to(found[name].device)
+        found[name] = found[name] & rows.view(-1, *[1] * (found[name].dim() - 1))
+    return found
+
+
+def complement(net: nn.Module, elements: Elements) -> dict[str, Tensor]:
+    """All elements of the network's parameters that are not among the given ones."""
+    return {name: mask & ~elements[name] if name in elements else mask for name, mask in whole(net).items()}
+
+
+def count(elements: Elements) -> int:
+    """How many elements are named."""
+    return sum(int(mask.sum()) for mask in elements.values())
+
+
+def norms(net: nn.Module, elements: Elements) -> dict[str, Tensor]:
+    """The channels of batch normalisation whose scale is among the elements: {module: bool (channels,)}."""
+    types = nn.BatchNorm1d | nn.BatchNorm2d
+    scales = {name: f"{name}.weight" for name, module in net.named_modules() if isinstance(module, types)}
+    return {name: elements[scale] for name, scale in scales.items() if scale in elements and elements[scale].any()}
+
+
+def tune(
+    net: nn.Module,
+    trainable: Elements,
+    loss: Callable[[Tensor], Tensor],
+    n: int,
+    optimiser: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int = 0,
+    reduced: bool = False,
+    statistics: Mapping[str, Tensor] | None = None,
+) -> nn.Module:
+    """Train exactly the `trainable` elements in place; every other element and buffer stays bit-identical.
+
+    `loss` takes indices (batch,) into n samples and gives a scalar; `optimiser` makes one for the parameters that have
+    a trainable element, for instance lambda some: torch.optim.SGD(some, 0.01, momentum=0.9). The network is in eval
+    mode, dropout off, and batch normalisation keeps its statistics, but for the channels that `statistics` names
+    ({module: bool (channels,)}, as from `norms`): these work as in training. `reduced` is bf16 autocast. All
+    randomness comes from `seed`; torch's generator, requires_grad and training modes are left as they were.
+    Where nothing is trainable nothing happens. Raises FreezingError.
+    """
+    parameters = dict(net.named_parameters())
+    for name, mask in trainable.items():
+        if name not in parameters or mask.shape != parameters[name].shape:
+            raise FreezingError(f"elements {tuple(mask.shape)} of parameter {name!r}: the network has no such one.")
+    moving = {name: parameters[name] for name, mask in trainable.items() if mask.any()}
+    if not moving:
+        return net
+    partly = _partly(net, trainable, statistics or {})
+    required = {name: p.requires_grad for name, p in parameters.items()}
+    device = next(iter(parameters.values())).device
+    generator = torch.Generator().manual_seed(seed)
+    step = optimiser(list(moving.values()))
+    try:
+        with neurons.evaluating(net), _normalising(net, statistics or {}):
+            for name, p in parameters.items():
+                p.requires_grad_(name in moving)
+            for _ in range(epochs):
+                for batch in torch.randperm(n, generator=generator).split(batch_size):
+                    with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
+                        value = loss(batch.to(device))
+                    step.zero_grad(set_to_none=True)
+                    value.backward()
+                    step.step()
+                    # Weight decay and momentum move what has no gradient too; so what is frozen is put back.
+                    with torch.no_grad():
+                        for tensor, mask, before in partly:
+                            tensor.copy_(torch.where(mask, tensor, before))
+                if not torch.isfinite(value):
+                    raise FreezingError(f"the loss is {value.item()}: the learning rate is too high.")
+    finally:
+        for name, p in parameters.items():
+            p.requires_grad_(required[name])
+            p.grad = None
+    return net
+
+
+def head(net: nn.Module) -> str:
+    """The name of the output layer."""
+    traced = neurons.trace(net)
+    node = next(node for node in traced.graph.nodes if node.op == "output")
+    while neurons.kind(traced, node) != "weighted":
+        node = node.all_input_nodes[0]
+    return node.target
+
+
+@contextmanager
+def _normalising(net: nn.Module, moving: Mapping[str, Tensor]) -> Iterator[None]:
+    """Within the block, the given channels are normalised as in training and all others as in eval mode."""
+    modules = {name: net.get_submodule(name).train() for name in moving}
+    hooks = [modules[name].register_forward_hook(_held(modules[name], moving[name])) for name in moving]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _held(norm: nn.Module, moving: Tensor) -> Callable:
+    """A hook by which the channels that do not move give what they give in eval mode."""
+    mean, var = norm.running_mean.clone(), norm.running_var.clone()
+
+    def hook(norm: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor | None:
+        if moving.all() or not norm.training:
+            return None
+        as_in_eval = F.batch_norm(inputs[0], mean, var, norm.weight, norm.bias, False, 0.0, norm.eps)
+        return torch.where(moving.view(-1, *[1] * (output.dim() - 2)), output, as_in_eval)
+
+    return hook
+
+
+def _partly(net: nn.Module, trainable: Elements, statistics: Mapping[str, Tensor]) -> list[tuple[Tensor, ...]]:
+    """(tensor, what of it may move, its present value) of parameters and statistics that may move in part only."""
+    found = [(net.get_parameter(name), mask) for name, mask in trainable.items() if mask.any()]
+    for name, channels in statistics.items():
+        norm = net.get_submodule(name)
+        found += [(norm.running_mean, channels), (norm.running_var, channels)]
+    return [(tensor, mask, tensor.detach().clone()) for tensor, mask in found if not mask.all()]
+
+
+def _elements(net: nn.Module, masks, pairs: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
+    """{parameter: bool}; `pairs` says of kept outputs and inputs, both bool, which weights (out, in) are meant."""
+    traced = neurons.trace(net)
+    kept = neurons.alive(traced, dict(getattr(masks, "masks", masks)))
+    found: dict[str, Tensor] = {}
+    for node in traced.graph.nodes:
+        if neurons.kind(traced, node) not in ("weighted", "norm"):
+            continue
+        module, outputs = traced.get_submodule(node.target), kept[node]
+        if getattr(module, "groups", 1) > 1:
+            raise FreezingError(f"layer {node.target!r} has {module.groups} groups, expected an ungrouped convolution.")
+        for name, p in module.named_parameters():
+            mask = outputs if p.dim() == 1 else pairs(outputs, neurons.inputs_alive(traced, node, kept))
+            mask = mask.view(*mask.shape, *[1] * (p.dim() - mask.dim())).expand(p.shape)
+            found[f"{node.target}.{name}"] = mask.to(p.device)
+    return found

@@ -1,0 +1,121 @@
+"""Incremental development (Section 4.3): learn task B's classes after task A's without forgetting these (RQ4)."""
+
+import copy
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nssutils import data, freezing, neurons, slicing, training
+from nssutils.errors import NssError
+
+TASKS = ("first", "last")  # which half of the classes is task A
+
+
+def split(n_classes: int, task_a: str) -> tuple[Tensor, Tensor]:
+    """The classes of task A and of task B, int64: A is the first or the last half of all classes.
+
+    The text says the first five; on Fashion-MNIST the paper's Table 6 fits the last five (see the chapter).
+    """
+    if task_a not in TASKS:
+        raise NssError(f"task_a={task_a!r} given, expected 'first' or 'last'.")
+    first, last = torch.arange(n_classes).split([n_classes // 2, n_classes - n_classes // 2])
+    return (first, last) if task_a == "first" else (last, first)
+
+
+def samples(y: Tensor, classes: Tensor) -> Tensor:
+    """Indices of the samples with labels y (N,) that are of the given classes."""
+    return torch.isin(y.cpu(), classes).nonzero()[:, 0]
+
+
+def replayed(y: Tensor, classes: Tensor, share: float) -> Tensor:
+    """Indices of the samples of the classes that replay stores: the first `share` of each class."""
+    if not 0 <= share <= 1:
+        raise NssError(f"share={share!r} given, expected one in [0, 1].")
+    kept = [samples(y, classes[i : i + 1]) for i in range(len(classes))]
+    return torch.cat([one[: round(share * len(one))] for one in kept]).sort().values
+
+
+def accuracy(net: nn.Module, x: Tensor, y: Tensor, classes: Tensor | None = None) -> float:
+    """Accuracy in [0, 1]; with `classes`, all other logits suppressed, that is, with the task told."""
+    logits = training.logits(net, x).cpu()
+    if classes is not None:
+        others = torch.ones(logits.shape[1], dtype=torch.bool)
+        others[classes] = False
+        logits = logits.masked_fill(others, -torch.inf)
+    return (logits.argmax(1) == y.cpu()).double().mean().item()
+
+
+def of_task(net: nn.Module, classes: Tensor) -> nn.Module:
+    """A copy of the network with the output layer's rows of the given classes only, in their order."""
+    copied = copy.deepcopy(net)
+    head = copied.get_submodule(freezing.head(net))
+    for name, p in head.named_parameters():
+        setattr(head, name, nn.Parameter(p.detach()[classes.to(p.device)]))
+    head.out_features = len(classes)
+    return copied
+
+
+def trainable(net: nn.Module, critical, task_a: Tensor, n_classes: int, replay: bool = False) -> dict[str, Tensor]:
+    """What may change while task B is learned: {parameter: bool}, all that task A's logits, read with the slice's mask
+    on, do not depend on; with `replay` also task A's rows of the output layer and batch normalisation.
+
+    Frozen are the weights into critical neurons, their biases and batch normalisation, and A's rows of the head.
+    """
+    rows = torch.zeros(n_classes, dtype=torch.bool)
+    rows[task_a] = not replay
+    frozen = freezing.determining(net, critical, rows)
+    if replay:
+        norms = {name for name, module in net.named_modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)}
+        frozen = {name: mask for name, mask in frozen.items() if name.rpartition(".")[0] not in norms}
+    return freezing.complement(net, frozen)
+
+
+def learn(
+    net: nn.Module, x: Tensor, y: Tensor, elements: freezing.Elements, *, epochs: int, batch_size: int,
+    lr: float = 1e-3, seed: int = 0, reduced: bool = False, statistics: Mapping[str, Tensor] | None = None,
+    critical=None, task_a: Tensor | None = None,
+) -> nn.Module:  # fmt: skip
+    """Train the given elements in place on task B's images x (N, C, H, W) with labels y, replayed ones of task A among
+    them: the loss is CE(x) over all classes (Section 4.3); AdamW with the learning rate `lr` held.
+
+    `statistics`: channels whose batch normalisation works as in training, as in freezing.tune. Given a slice,
+    `critical`, and task A's classes, images of task A pass through the masked network in eval mode, as it is read.
+    """
+    layout = torch.channels_last if reduced else torch.contiguous_format
+    net.to(memory_format=layout)
+    ours = torch.zeros(len(y), dtype=torch.bool) if critical is None else torch.isin(y.cpu(), task_a)
+
+    def loss(batch: Tensor) -> Tensor:
+        images = x[batch].to(memory_format=layout)
+        if critical is None:
+            return F.cross_entropy(net(images), y[batch])
+        old = ours.to(batch.device)[batch]
+        logits = [net(images[~old])] if not old.all() else []
+        if old.any():
+            with neurons.evaluating(net):
+                logits.append(masked(images[old]))
+        return F.cross_entropy(torch.cat(logits), torch.cat([y[batch][~old], y[batch][old]]))
+
+    # The traced network shares the modules, so that one can be masked and the other not.
+    with neurons.masked(neurons.trace(net), critical or {}) as masked:
+        return freezing.tune(
+            net, elements, loss, len(x), lambda some: torch.optim.AdamW(some, lr),
+            epochs=epochs, batch_size=batch_size, seed=seed, reduced=reduced, statistics=statistics,
+        )  # fmt: skip
+
+
+def random_slice(critical: slicing.Slice, seed: int) -> slicing.Slice:
+    """A slice with as many neurons of each layer, drawn at random: the control that says what the choice is worth."""
+    generator = torch.Generator().manual_seed(seed)
+    return slicing.Slice(
+        {name: mask[torch.randperm(len(mask), generator=generator)] for name, mask in critical.masks.items()}, {}
+    )
+
+
+def only(loaded: data.Data, classes: Tensor) -> data.Data:
+    """The data with training images of the given classes only, and a checksum of its own."""
+    keep = samples(loaded.y_train, classes)
+    sha256 = f"{loaded.sha256}, classes {classes.tolist()}"
+    return data.Data(loaded.x_train[keep], loaded.y_train[keep], loaded.x_test, loaded.y_test, sha256)

@@ -1,0 +1,147 @@
+"""Re-adaptation (Section 4.2): attack a network, then repair it by training what a slice or DeepArc names (RQ3)."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nssutils import deeparc, freezing, neurons, similarity, training
+from nssutils.errors import NssError
+
+METHODS = ("full", "deeparc", "nss", "nss+deeparc")
+STEPS = 10  # of PGD, each a quarter of eps
+
+
+class AttackError(NssError):
+    """An attack that cannot be made as asked."""
+
+
+def fgsm(net: nn.Module, x: Tensor, y: Tensor, eps: float, batch_size: int = 250) -> Tensor:
+    """Fast gradient sign method (Goodfellow et al. 2014): x + eps * sign(dL/dx), cut to [0, 1].
+
+    x: images (N, C, H, W) in [0, 1]; y: labels (N,). The network is used in eval mode; its parameters' gradients, its
+    modes and torch's generator are left as they were.
+    """
+    return _by_batch(net, x, y, eps, batch_size, lambda images, labels: _ascended(net, images, labels, eps))
+
+
+def pgd(
+    net: nn.Module, x: Tensor, y: Tensor, eps: float, steps: int = STEPS, alpha: float | None = None,
+    random_start: bool = True, seed: int = 0, batch_size: int = 250,
+) -> Tensor:  # fmt: skip
+    """Projected gradient descent (Madry et al. 2017): `steps` of FGSM with size `alpha` (eps / 4 unless given), each
+    projected to within eps of x and to [0, 1], from a random point there. As `fgsm` otherwise."""
+    alpha = eps / 4 if alpha is None else alpha
+    generator = torch.Generator().manual_seed(seed)
+
+    def attacked(images: Tensor, labels: Tensor) -> Tensor:
+        adversarial = images
+        if random_start:
+            noise = torch.rand(images.shape, generator=generator, dtype=images.dtype).to(images.device)
+            adversarial = (images + eps * (2 * noise - 1)).clamp(0, 1)
+        for _ in range(steps):
+            moved = _ascended(net, adversarial, labels, alpha)
+            adversarial = torch.minimum(torch.maximum(moved, images - eps), images + eps).clamp(0, 1)
+        return adversarial
+
+    return _by_batch(net, x, y, eps, batch_size, attacked)
+
+
+ATTACKS: dict[str, Callable[..., Tensor]] = {"fgsm": fgsm, "pgd": pgd}
+
+
+def calibrate(attack: Callable[..., Tensor], net: nn.Module, x: Tensor, y: Tensor, accuracy: float) -> float:
+    """The eps at which the attack leaves the network an accuracy nearest the given one on images x, labels y.
+
+    Doubled from half a grey level up until the accuracy is reached, then halved five times in between; where it is
+    never reached, as with FGSM on some networks, the eps that comes nearest.
+    """
+    tried: dict[float, float] = {}
+
+    def left(eps: float) -> float:
+        tried[eps] = training.evaluate(net, attack(net, x, y, eps), y)
+        return tried[eps]
+
+    low, high = 0.0, 0.5 / 255
+    while left(high) > accuracy and high < 0.5:
+        low, high = high, 2 * high
+    for _ in range(5):
+        middle = (low + high) / 2
+        low, high = (middle, high) if left(middle) > accuracy else (low, middle)
+    return min(tried, key=lambda eps: abs(tried[eps] - accuracy))
+
+
+def critical_units(net: nn.Module, x: Tensor, adversarial: Tensor, threshold: float = 0.99) -> list[deeparc.Unit]:
+    """DeepArc's critical units "targeting adversarial samples" (Section 5.3, footnote 3): those that are not redundant
+    and whose outputs on images x and on their adversarial counterparts are not alike, centred CKA at most `threshold`.
+
+    The paper does not say which it trains. This reading leaves out what its printed shares leave out: the first two
+    convolutions of AlexNet (99.18%) and VGG-16, and of VGG-16 the two redundant ones as well (67.60%).
+    """
+    found = deeparc.units(net)
+    gone = deeparc.redundant(found, deeparc.similarities(net, x[: deeparc.BATCH]), threshold)
+    changed = _changes(net, found, x[: deeparc.BATCH], adversarial[: deeparc.BATCH])
+    return [unit for unit in found if unit not in gone and changed[unit.name] <= threshold]
+
+
+def trainable(net: nn.Module, method: str, critical, units: list[deeparc.Unit]) -> dict[str, Tensor]:
+    """The elements of parameters that a repair method trains: {parameter: bool}.
+
+    full: everything; nss: what connects the slice's critical neurons; deeparc: the units' weights and biases, without
+    batch normalisation (as the shares printed for AlexNet and VGG-16 imply); nss+deeparc: what is in both.
+    """
+    if method not in METHODS:
+        raise NssError(f"method {method!r} given, expected one of {', '.join(METHODS)}.")
+    elements = freezing.connecting(net, critical) if method.startswith("nss") else freezing.whole(net)
+    if "deeparc" not in method:
+        return elements
+    weighted = {name for name, module in net.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
+    inside = freezing.whole(net, (part for unit in units for part in unit.parts))
+    return {name: mask for name, mask in elements.items() if name in inside and name.rpartition(".")[0] in weighted}
+
+
+def repair(
+    net: nn.Module, x: Tensor, adversarial: Tensor, y: Tensor, elements: freezing.Elements, *,
+    epochs: int = 10, lr: float = 1e-3, batch_size: int = 50, seed: int = 0, reduced: bool = False,
+) -> nn.Module:  # fmt: skip
+    """Train the given elements in place on images and their adversarial counterparts, both (N, C, H, W): the loss is
+    CE(x) + CE(adversarial) (Section 4.2); AdamW with the learning rate `lr` held."""
+
+    def loss(batch: Tensor) -> Tensor:
+        return F.cross_entropy(net(x[batch]), y[batch]) + F.cross_entropy(net(adversarial[batch]), y[batch])
+
+    return freezing.tune(
+        net, elements, loss, len(x), lambda some: torch.optim.AdamW(some, lr),
+        epochs=epochs, batch_size=batch_size, seed=seed, reduced=reduced,
+    )  # fmt: skip
+
+
+def _by_batch(net: nn.Module, x: Tensor, y: Tensor, eps: float, batch_size: int, attack: Callable) -> Tensor:
+    if not eps > 0:
+        raise AttackError(f"eps={eps!r} given, expected a distance above 0 for images in [0, 1].")
+    where = next(net.parameters()).device
+    with neurons.evaluating(net):
+        pairs = zip(x.split(batch_size), y.split(batch_size), strict=True)
+        return torch.cat([attack(images.to(where), labels.to(where)).to(x.device) for images, labels in pairs])
+
+
+def _ascended(net: nn.Module, x: Tensor, y: Tensor, distance: float) -> Tensor:
+    """x moved by `distance` along the sign of the loss's gradient, cut to [0, 1]."""
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        # The sum, so that an image's gradient does not depend on how many are in the batch.
+        (gradient,) = torch.autograd.grad(F.cross_entropy(net(x), y, reduction="sum"), x)
+    return (x + distance * gradient.sign()).detach().clamp(0, 1)
+
+
+@torch.no_grad()
+def _changes(net: nn.Module, units: list[deeparc.Unit], x: Tensor, adversarial: Tensor) -> dict[str, float]:
+    """Centred CKA of each unit's output on x with that on the adversarial counterparts."""
+    seen: dict[str, list[Tensor]] = {unit.name: [] for unit in units}
+    with neurons.evaluating(net):
+        traced = neurons.trace(net)
+        visits = {unit.site: lambda value, name=unit.name: seen[name].append(similarity.gram(value)) for unit in units}
+        for images in (x, adversarial):
+            neurons.run(traced, visits, images.to(next(net.parameters()).device))
+    return {name: similarity.cka(*pair) for name, pair in seen.items()}

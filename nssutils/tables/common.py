@@ -1,0 +1,52 @@
+"""What the tables of several chapters share."""
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+
+import pandas as pd
+from IPython.display import Markdown
+
+from nssutils import fragments, results, settings
+from nssutils.fragments import METRIC_TITLES, TITLES, percent
+from nssutils.results import Result
+
+METRICS = tuple(METRIC_TITLES)
+
+
+def printed(group: list[Result], value: float | None) -> str | None:
+    """The paper's value as printed, for a cell; None at preset smoke, whose data and networks are not comparable."""
+    return None if value is None or group[0].preset == "smoke" else f"{value:.2f}"
+
+
+def or_nothing(draw: Callable) -> Callable:
+    """Say so in the table's place where there are no results to show."""
+
+    @wraps(draw)
+    def wrapper(found: list[Result], label: str, **options) -> Markdown:
+        if not found:
+            return fragments.nothing(label, "No results to show here: none are published, or this book computed none.")
+        return draw(found, label, **options)
+
+    return wrapper
+
+
+def names(found: list[Result]) -> list[str]:
+    """The settings that have results, in the paper's order."""
+    present = {result.setting for result in found}
+    return [name for name in settings.NAMES if name in present]
+
+
+def by_setting(found: list[Result]) -> Iterator[tuple[list[Result], dict[str, str]]]:
+    """The results of each setting, and the cell that names it where there are several."""
+    several = len(names(found)) > 1
+    for name in names(found):
+        group = [result for result in found if result.setting == name]
+        yield group, {"setting": TITLES[name]} if several else {}
+
+
+def interval(values: pd.Series) -> str:
+    """Mean and 95% interval over seeds of a share; a dash where a seed has none."""
+    if values.empty or values.isna().any():
+        return "–"
+    row = results.aggregate(pd.DataFrame({"all": 1, "value": values}), ["all"], "value").iloc[0]
+    return percent(row["mean"], row["half"])

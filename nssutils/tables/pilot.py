@@ -1,0 +1,94 @@
+"""The pilot studies' tables (Section 3.1, Tables 1 to 3)."""
+
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+
+from nssutils import fragments, results
+from nssutils.fragments import METRIC_TITLES, beside_paper, paper_table, percent
+from nssutils.results import Result
+from nssutils.tables.common import METRICS, by_setting, interval, or_nothing, printed
+
+
+@or_nothing
+def table1(found: list[Result], label: str) -> Markdown:
+    """Accuracy after masking bands of globally ranked neurons, beside the paper's Table 1."""
+    return _bands(found, label, 1, "Accuracy (%) after masking a band of the neurons ranked over the whole dataset.")
+
+
+@or_nothing
+def table2(found: list[Result], label: str) -> Markdown:
+    """Class-averaged accuracy after masking bands of per-class ranked neurons, beside the paper's Table 2."""
+    return _bands(
+        found, label, 2, "Accuracy (%), averaged over the classes, after masking a band ranked for each class."
+    )
+
+
+@or_nothing
+def table3(found: list[Result], label: str) -> Markdown:
+    """Accuracy on four classes after masking bands ranked by DeepLIFT for each, beside the paper's Table 3."""
+    paper = paper_table(3).set_index(["band", "category"])["value"]
+    bands, categories = (paper.index.get_level_values(level).unique() for level in ("band", "category"))
+    table = []
+    for group, lead in by_setting(found):
+        rows = results.frame(group, "masking").query("metric == 'deeplift'")
+        ours = results.aggregate(rows, ["band", "category"], "accuracy").set_index(["band", "category"])
+        for band in bands:
+            cells = {f"Category {c}": _cell(group, ours.loc[(band, c)], paper[band, c]) for c in categories}
+            table.append(lead | {"masked": _band(band)} | cells)
+    caption = "Accuracy (%) on single classes, neurons ranked for each by DeepLIFT."
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=len(lead) + 1)
+
+
+@or_nothing
+def falls(found: list[Result], label: str) -> Markdown:
+    """How often masking a lower band hurts more than the band above it, by metric: theirs and ours."""
+    paper, table = paper_table(2 if found[0].chapter == "pilot_categorywise" else 1), []
+    for group, lead in by_setting(found):
+        rows, base = _class_means(group), results.frame(group, "base").groupby("seed")["accuracy"].mean()
+        for metric in METRICS:
+            printed = paper[paper["metric"] == metric]["value"]
+            mine = rows[rows["metric"] == metric]
+            counts = mine.groupby("seed")["accuracy"].apply(lambda values: int((np.diff(values) < 0).sum()))
+            drop = mine[mine["band"] == "0-10"].set_index("seed")["accuracy"] - base
+            table.append(
+                lead
+                | {
+                    "metric": METRIC_TITLES[metric],
+                    "steps": len(printed) - 1,
+                    "falls, the paper": int((np.diff(printed) < 0).sum()),
+                    "falls, ours, by seed": ", ".join(map(str, counts)),
+                    "top band minus base (points), ours": f"{100 * drop.mean():.2f}",
+                }
+            )
+    caption = "Steps from a band to the next lower one at which the accuracy falls although it should rise."
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=len(lead) + 1)
+
+
+def _bands(found: list[Result], label: str, number: int, caption: str) -> Markdown:
+    paper, table = paper_table(number).set_index(["band", "metric"])["value"], []
+    for group, lead in by_setting(found):
+        ours = results.aggregate(_class_means(group), ["band", "metric"], "accuracy").set_index(["band", "metric"])
+        base = interval(results.frame(group, "base").groupby("seed")["accuracy"].mean())
+        table.append(lead | {"masked": "nothing"} | {METRIC_TITLES[m]: base for m in METRICS})
+        for band in paper.index.get_level_values("band").unique():
+            cells = {METRIC_TITLES[m]: _cell(group, ours.loc[(band, m)], paper[band, m]) for m in METRICS}
+            table.append(lead | {"masked": _band(band)} | cells)
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=len(lead) + 1)
+
+
+def _cell(group: list[Result], ours: pd.Series, paper: float) -> str:
+    """Our mean and interval above the paper's value, which the pilot studies have for one setting only."""
+    comparable = group[0].setting == "vgg16-cifar10"
+    return beside_paper(percent(ours["mean"], ours["half"]), printed(group, paper if comparable else None))
+
+
+def _class_means(found: list[Result]) -> pd.DataFrame:
+    """The masking rows; where they are by category, averaged over the categories."""
+    rows = results.frame(found, "masking")
+    return rows.groupby(["seed", "metric", "band"], sort=False, as_index=False)["accuracy"].mean()
+
+
+def _band(band: str) -> str:
+    low, high = band.split("-")
+    return f"{low}% → {high}%"

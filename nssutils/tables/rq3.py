@@ -1,0 +1,125 @@
+"""RQ3's tables (Section 5.4, Table 5): repair after an attack, and what RA does not say."""
+
+import pandas as pd
+from IPython.display import Markdown
+
+from nssutils import fragments, results
+from nssutils.fragments import TITLES, beside_paper, paper_number, paper_table
+from nssutils.results import Result
+from nssutils.tables.common import interval, names, or_nothing, printed
+
+METHOD_TITLES = {"full": "full training", "deeparc": "DeepArc", "nss": "NeuSemSlice", "nss+deeparc": "both"}
+ATTACK_TITLES = {"fgsm": "FGSM", "pgd": "PGD"}
+
+
+@or_nothing
+def rq3_attacks(found: list[Result], label: str) -> Markdown:
+    """The eps of each attack and the accuracy it leaves before the repair."""
+    rows, table = results.frame(found, "attacks"), []
+    for name in names(found):
+        for attack, title in ATTACK_TITLES.items():
+            mine = rows[(rows["setting"] == name) & (rows["attack"] == attack)]
+            paper = paper_number(f"rq3-{attack}-accuracy-before-repair")
+            table.append(
+                {
+                    "setting": TITLES[name],
+                    "attack": title,
+                    "eps (of 255)": f"{255 * mine['eps'].mean():.2f}",
+                    "left, images to repair with (%)": beside_paper(interval(mine["left"]), f"{paper:g} on average"),
+                    "left, test images (%)": interval(mine["robust"]),
+                }
+            )
+    caption = "Accuracy left by each attack before the repair; eps is found on the first seed's network, then held."
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+
+
+@or_nothing
+def table5(found: list[Result], label: str) -> Markdown:
+    """TPR, RA and RAA of the four methods under both attacks, beside the paper's Table 5."""
+    paper = paper_table(5).set_index(["attack", "method", "setting", "measure"])["value"].astype(float)
+    rows, table = results.frame(found, "repairs"), []
+    for name in names(found):
+        group = [result for result in found if result.setting == name]
+        for attack, attacked in ATTACK_TITLES.items():
+            for method, title in METHOD_TITLES.items():
+                mine = _of(rows, name, attack, method)
+                cells = {
+                    measure: beside_paper(
+                        interval(mine[measure.lower()]), printed(group, paper[attack, method, name, measure])
+                    )
+                    for measure in ("TPR", "RA", "RAA")
+                }
+                table.append({"setting": TITLES[name], "attack": attacked, "method": title} | cells)
+    caption = (
+        "Repair in four ways: share of the parameters trained (TPR), accuracy on the adversarials trained on (RA), and "
+        "on new ones made of test images against the repaired network (RAA), all in percent."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3)
+
+
+@or_nothing
+def rq3_beyond(found: list[Result], label: str) -> Markdown:
+    """What the repair does to clean and to unseen adversarial test images, what it costs, and the rate chosen."""
+    rows, base, attacks = (results.frame(found, kind) for kind in ("repairs", "base", "attacks"))
+    table = []
+    for name in names(found):
+        whole = base[base["setting"] == name]
+        for attack, attacked in ATTACK_TITLES.items():
+            before = attacks[(attacks["setting"] == name) & (attacks["attack"] == attack)]
+            first = {"setting": TITLES[name], "attack": attacked}
+            table.append(
+                first
+                | {"method": "before the repair", "clean": interval(whole["accuracy"])}
+                | {"adversarial, not trained on": interval(before["robust"]), "time": "–", "learning rate": "–"}
+            )
+            full = _of(rows, name, attack, "full").set_index("seed")["seconds"]
+            for method, title in METHOD_TITLES.items():
+                mine = _of(rows, name, attack, method)
+                time = (mine.set_index("seed")["seconds"] / full).mean()
+                rates = sorted({f"{lr:g}" for lr in mine["lr"]}, key=float)
+                table.append(
+                    first
+                    | {"method": title, "clean": interval(mine["clean"])}
+                    | {"adversarial, not trained on": interval(mine["robust"]), "time": f"{100 * time:.0f}%"}
+                    | {"learning rate": ", ".join(rates)}
+                )
+    caption = (
+        "Accuracy (%) on clean test images and on their adversarials made against the network before the repair; time "
+        "relative to full training; the learning rate that validation images chose."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3)
+
+
+@or_nothing
+def rq3_summary(found: list[Result], label: str) -> Markdown:
+    """The averages of Section 5.4 over attacks and settings: the paper's table at the settings shown, and ours."""
+    rows = results.frame(found, "repairs")
+    paper = paper_table(5).assign(value=lambda t: t["value"].astype(float))
+    paper = paper[paper["setting"].isin(names(found))]
+    shares = {"nss": paper_number("rq3-nss-time-share"), "nss+deeparc": paper_number("rq3-combined-time-share")}
+    full = rows[rows["method"] == "full"].set_index(["setting", "attack", "seed"])["seconds"]
+    table = []
+    for method, title in METHOD_TITLES.items():
+        theirs = paper[paper["method"] == method].groupby("measure")["value"].mean()
+        mine = rows[rows["method"] == method]
+        ours = mine.groupby(["setting", "attack"])[["tpr", "ra", "raa", "clean", "robust"]].mean().mean()
+        time = (mine.set_index(["setting", "attack", "seed"])["seconds"] / full).mean()
+        cells = {
+            measure: beside_paper(f"{100 * ours[measure.lower()]:.2f}", printed(found, theirs[measure]))
+            for measure in ("TPR", "RA", "RAA")
+        }
+        table.append(
+            {"method": title}
+            | cells
+            | {"clean": f"{100 * ours['clean']:.2f}", "adversarial, not trained on": f"{100 * ours['robust']:.2f}"}
+            | {"time": beside_paper(f"{100 * time:.1f}", f"{shares[method]:g}" if method in shares else None)}
+        )
+    caption = (
+        "Means over both attacks and the settings shown, in percent; the paper's from its Table 5 for the same "
+        "settings, its times from the text over all six."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, found)
+
+
+def _of(rows: pd.DataFrame, setting: str, attack: str, method: str) -> pd.DataFrame:
+    return rows[(rows["setting"] == setting) & (rows["attack"] == attack) & (rows["method"] == method)]

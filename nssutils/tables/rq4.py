@@ -1,0 +1,167 @@
+"""RQ4's tables (Section 5.5, Table 6): two tasks one after the other, and who is told which."""
+
+import pandas as pd
+from IPython.display import Markdown
+
+from nssutils import fragments, results
+from nssutils.fragments import TITLES, beside_paper, paper_table
+from nssutils.results import Result
+from nssutils.tables.common import interval, names, or_nothing, printed
+
+METHOD_TITLES = {
+    "original": "Original",
+    "retrain": "Retrain",
+    "replay5": "Replay 5%",
+    "replay10": "Replay 10%",
+    "replay100": "Replay 100%",
+    "deeparc": "DeepArc",
+    "nss": "NeuSemSlice",
+    "nss+replay10": "NeuSemSlice + Replay 10%",
+    "random": "a random slice instead",
+}
+
+
+def nearer(found: list[Result], setting: str) -> str:
+    """Which half of the classes, as task A, fits the paper's Table 6 better in one setting: by what its first two rows
+    say of the classes themselves, task A's accuracy before and task B's after plain retraining."""
+    paper = paper_table(6).set_index(["method", "setting", "measure"])["value"]
+    rows = results.frame([result for result in found if result.setting == setting], "methods")
+    means = rows.groupby(["task_a", "method"])[["a", "b"]].mean() * 100
+    told = {("original", "a"): "A", ("retrain", "b"): "B"}
+    return min(
+        rows["task_a"].unique(),
+        key=lambda which: sum(
+            abs(means.loc[(which, method), column] - float(paper[method, setting, measure]))
+            for (method, column), measure in told.items()
+        ),
+    )
+
+
+@or_nothing
+def table6(found: list[Result], label: str, which: str = "nearer") -> Markdown:
+    """Accuracy on both tasks and their average, beside the paper's Table 6.
+
+    which: "nearer" shows for each setting the half of the classes as task A that fits the paper better, with the
+    paper's numbers beside; "other" shows the other half, without them.
+    """
+    paper = paper_table(6).set_index(["method", "setting", "measure"])["value"].to_dict()
+    rows, table = results.frame(found, "methods"), []
+    for name in names(found):
+        group = [result for result in found if result.setting == name]
+        mine = rows[rows["setting"] == name]
+        for task_a in mine["task_a"].unique():
+            if (task_a == nearer(found, name)) != (which == "nearer"):
+                continue
+            for method, title in METHOD_TITLES.items():
+                one = mine[(mine["task_a"] == task_a) & (mine["method"] == method)]
+                columns = {"A": one["a"], "B": one["b"], "Avg": (one["a"] + one["b"]) / 2}
+                cells = {}
+                for measure, values in columns.items():
+                    theirs = paper.get((method, name, measure)) if which == "nearer" else None
+                    cells[f"task {measure}".replace("task Avg", "average")] = beside_paper(
+                        interval(values), printed(group, None if theirs is None else float(theirs))
+                    )
+                table.append({"setting": f"{TITLES[name]}, A = {task_a} five", "method": title} | cells)
+    if not table:
+        return fragments.nothing(label, "Only one half of the classes was taken as task A.")
+    caption = (
+        "Accuracy (%) on task A and task B after learning task B, as in the paper: NeuSemSlice is told when task A is "
+        "asked for, and then reads it through its mask."
+    )
+    if which == "other":
+        caption = "The same with the other five classes as task A."
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+
+
+@or_nothing
+def rq4_fairness(found: list[Result], label: str) -> Markdown:
+    """Both tasks' accuracy with every method told the task, and with none told."""
+    rows, table = results.frame(found, "methods"), []
+    for name in names(found):
+        mine = rows[(rows["setting"] == name) & (rows["task_a"] == nearer(found, name))]
+        for method, title in METHOD_TITLES.items():
+            one, cells = mine[mine["method"] == method], {}
+            for know in ("told", "untold"):
+                a, b = one[f"a_{know}"], one[f"b_{know}"]
+                cells |= {
+                    f"A, {know}": interval(a),
+                    f"B, {know}": interval(b),
+                    f"average, {know}": interval((a + b) / 2),
+                }
+            table.append({"setting": TITLES[name], "method": title} | cells)
+    caption = (
+        "Accuracy (%) with equal knowledge. Told: only the logits of the task asked for compete, and NeuSemSlice reads "
+        "task A through its mask. Untold: all ten compete, and no mask is used."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+
+
+@or_nothing
+def rq4_costs(found: list[Result], label: str) -> Markdown:
+    """What each method trains, stores and how long it takes, relative to Replay 100%."""
+    rows, table = results.frame(found, "methods"), []
+    for name in names(found):
+        mine = rows[(rows["setting"] == name) & (rows["task_a"] == nearer(found, name))]
+        whole = mine[mine["method"] == "replay100"].set_index("seed")["seconds"]
+        for method, title in METHOD_TITLES.items():
+            one = mine[mine["method"] == method]
+            if one.empty or method == "original":
+                continue
+            table.append(
+                {
+                    "setting": TITLES[name],
+                    "method": title,
+                    "trained (%)": f"{100 * one['trained'].mean():.1f}",
+                    "images kept": f"{one['images'].mean():,.0f}",
+                    "kept (KiB)": f"{one['stored'].mean() / 1024:,.1f}",
+                    "time, of Replay 100%": f"{(one.set_index('seed')['seconds'] / whole).mean():.2f}",
+                }
+            )
+    caption = (
+        "Cost of learning task B: share of the parameters trained; what is kept of task A, images at a byte a pixel "
+        "and channel or the slice's file; training time relative to Replay 100%, the same epochs."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+
+
+@or_nothing
+def rq4_summary(found: list[Result], label: str) -> Markdown:
+    """The averages of Section 5.5 over settings: the paper's table at the settings shown, and ours."""
+    paper = paper_table(6)
+    paper = paper[paper["setting"].isin(names(found))].assign(value=lambda t: pd.to_numeric(t["value"]))
+    theirs = paper.pivot_table(index="method", columns="measure", values="value")
+    rows = results.frame(found, "methods")
+    rows = rows[[row.task_a == nearer(found, row.setting) for row in rows.itertuples()]]
+    means = rows.groupby(["method", "setting"])[["a", "b", "a_told", "b_told"]].mean() * 100
+    ours, table = means.groupby("method").mean(), []
+    for method, title in METHOD_TITLES.items():
+        if method in ("original", "deeparc") or method not in ours.index:  # DeepArc has no value in some settings
+            continue
+        one = ours.loc[method]
+        loss = ours.loc["original", "a"] - one["a"]
+        told = ours.loc["original", "a_told"] - one["a_told"]
+        printed_loss = theirs["A"]["original"] - theirs["A"].get(method, float("nan"))
+        table.append(
+            {
+                "method": title,
+                "lost on task A (points)": beside_paper(f"{loss:.2f}", _number(found, printed_loss)),
+                "average of A and B": beside_paper(
+                    f"{(one['a'] + one['b']) / 2:.2f}",
+                    _number(
+                        found,
+                        (theirs.loc[method, "A"] + theirs.loc[method, "B"]) / 2 if method in theirs.index else None,
+                    ),
+                ),
+                "lost on task A, all told": f"{told:.2f}",
+                "average, all told": f"{(one['a_told'] + one['b_told']) / 2:.2f}",
+            }
+        )
+    caption = (
+        "Means over the settings shown; the paper's from its Table 6 for the same settings. On the right every method "
+        "is told the task."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, found)
+
+
+def _number(found: list[Result], value: float | None) -> str | None:
+    return None if value is None or pd.isna(value) else printed(found, value)

@@ -1,0 +1,167 @@
+"""Training some parameters: the ones that count, exactly, and every other bit as it was."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from nssutils import freezing, models, neurons, settings
+
+OPTIMISERS = {
+    "sgd": lambda some: torch.optim.SGD(some, 0.05, momentum=0.9, weight_decay=0.01, nesterov=True),
+    "adamw": lambda some: torch.optim.AdamW(some, 1e-3, weight_decay=0.1),
+}
+
+
+def random_masks(net: nn.Module, seed: int = 0, share: float = 0.6) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    masks = {name: torch.rand(layer.width, generator=generator) < share for name, layer in neurons.layers(net).items()}
+    for mask in masks.values():
+        mask[0] = True
+    return masks
+
+
+def conv_net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 8, 3, padding=1),
+        nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(8, 4),
+    )  # fmt: skip
+
+
+def tuned(net, trainable, optimiser="sgd", n=24, epochs=3, **options):
+    x = torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    y = torch.arange(n) % 4
+    loss = lambda batch: F.cross_entropy(net(x[batch]), y[batch])  # noqa: E731
+    return freezing.tune(net, trainable, loss, n, OPTIMISERS[optimiser], epochs=epochs, batch_size=8, **options)
+
+
+@pytest.mark.parametrize("name", settings.NAMES)
+def test_connecting_elements_are_those_that_are_counted(name):
+    net = models.build(settings.get(name, "smoke"))
+    masks = random_masks(net)
+    assert freezing.count(freezing.connecting(net, masks)) == neurons.count_kept(net, masks)
+
+
+@given(st.integers(1, 512), st.integers(1, 256))
+def test_the_mlp_s_count_in_closed_form(a, b):
+    net = models.build("mlp-mnist")
+    masks = {"0": torch.arange(512) < a, "2": torch.arange(256) < b}
+    assert freezing.count(freezing.connecting(net, masks)) == 785 * a + b * (a + 1) + 10 * (b + 1)
+
+
+def test_tpr_of_table_5_from_the_neurons_it_stands_for():
+    """26.74% and 24.17% for (165, 78) critical neurons, 49.26% and 40.29% for (275, 168)."""
+    net = models.build("mlp-mnist")
+    for a, b, whole, first in ((165, 78, 0.2674, 0.2417), (275, 168, 0.4926, 0.4029)):
+        elements = freezing.connecting(net, {"0": torch.arange(512) < a, "2": torch.arange(256) < b})
+        assert freezing.count(elements) / models.count_parameters(net) == pytest.approx(whole, abs=5e-5)
+        first_layer = {name: mask for name, mask in elements.items() if name.startswith("0.")}
+        assert freezing.count(first_layer) / models.count_parameters(net) == pytest.approx(first, abs=5e-5)
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_only_the_trainable_elements_move_with_momentum_and_weight_decay_on(optimiser):
+    net = conv_net()
+    before = copy.deepcopy(net.state_dict())
+    trainable = freezing.connecting(net, random_masks(net))
+    tuned(net, trainable, optimiser)
+    for name, tensor in net.state_dict().items():
+        moved = tensor != before[name]
+        assert not (moved & ~trainable.get(name, torch.tensor(False))).any(), name  # statistics are in no mask
+        if name in trainable and trainable[name].any():
+            assert moved[trainable[name]].any(), name
+
+
+def test_all_of_a_parameter_may_move_and_of_another_none():
+    net = conv_net()
+    before = copy.deepcopy(net.state_dict())
+    tuned(net, freezing.whole(net, ["4", "10"]), "adamw")
+    moved = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved == {"4.weight", "4.bias", "10.weight", "10.bias"}
+
+
+def test_trained_elements_go_where_plain_training_takes_them():
+    """With everything trainable, tune is the loop one would write by hand, in eval mode."""
+    net, plain = conv_net(), conv_net().eval()
+    tuned(net, freezing.whole(net), epochs=2)
+    x = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    y, optimiser = torch.arange(24) % 4, OPTIMISERS["sgd"](plain.parameters())
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(2):
+        for batch in torch.randperm(24, generator=generator).split(8):
+            optimiser.zero_grad()
+            F.cross_entropy(plain(x[batch]), y[batch]).backward()
+            optimiser.step()
+    for mine, theirs in zip(net.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_only_the_given_channels_move_their_statistics():
+    net = conv_net()
+    trainable = freezing.complement(net, freezing.determining(net, random_masks(net), torch.arange(4) < 2))
+    moving = freezing.norms(net, trainable)
+    assert 0 < sum(int(mask.sum()) for mask in moving.values()) < 14
+    before = copy.deepcopy(net.state_dict())
+    tuned(net, trainable, statistics=moving)
+    for name in ("1", "5"):
+        for buffer in ("running_mean", "running_var"):
+            moved = net.state_dict()[f"{name}.{buffer}"] != before[f"{name}.{buffer}"]
+            assert torch.equal(moved, moving.get(name, torch.zeros_like(moved)))
+
+
+def test_held_channels_give_what_they_give_in_eval_mode():
+    norm, x = nn.BatchNorm2d(6), torch.rand(8, 6, 4, 4) * 3
+    norm(torch.randn(32, 6, 4, 4) + 1)
+    moving = torch.tensor([True, False, True, False, False, True])
+    expected = copy.deepcopy(norm)
+    in_eval, in_training = copy.deepcopy(norm).eval()(x), expected.train()(x)
+    with freezing._normalising(nn.ModuleDict({"norm": norm}), {"norm": moving}):
+        given = norm(x)
+    assert torch.equal(given[:, ~moving], in_eval[:, ~moving])
+    assert torch.equal(given[:, moving], in_training[:, moving])
+    assert not norm._forward_hooks
+
+
+def test_nothing_else_of_the_network_or_of_torch_is_touched():
+    net = conv_net().train()
+    net[0].weight.requires_grad_(False)
+    net[5].eval()
+    state = torch.get_rng_state()
+    tuned(net, freezing.whole(net), statistics={"1": torch.ones(6, dtype=torch.bool)})
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [name for name, p in net.named_parameters() if not p.requires_grad] == ["0.weight"]
+    assert [name for name, module in net.named_modules() if not module.training] == ["5"]
+    assert all(p.grad is None for p in net.parameters()) and not net[1]._forward_hooks
+
+
+def test_nothing_trainable_is_nothing_done():
+    net = conv_net()
+    before = copy.deepcopy(net.state_dict())
+    tuned(net, {"0.weight": torch.zeros(6, 1, 3, 3, dtype=torch.bool)})
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_unknown_elements_and_a_loss_that_is_not_finite_are_refused():
+    net = conv_net()
+    with pytest.raises(freezing.FreezingError, match=r"'0\.gain': the network has no such one"):
+        tuned(net, {"0.gain": torch.ones(6, dtype=torch.bool)})
+    with pytest.raises(freezing.FreezingError, match=r"elements \(5,\) of parameter '0.bias'"):
+        tuned(net, {"0.bias": torch.ones(5, dtype=torch.bool)})
+    with pytest.raises(freezing.FreezingError, match="the loss is nan"):
+        freezing.tune(
+            net, freezing.whole(net), lambda batch: net(torch.full((1, 1, 8, 8), torch.nan)).sum(), 4,
+            OPTIMISERS["sgd"], epochs=1, batch_size=4,
+        )  # fmt: skip
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_complement_and_elements_make_the_whole():
+    net = models.build(settings.get("resnet101-cifar10", "smoke"))
+    some = freezing.determining(net, random_masks(net), torch.arange(10) < 5)
+    assert freezing.count(some) + freezing.count(freezing.complement(net, some)) == models.count_parameters(net)
+    assert freezing.head(net) == "fc"

@@ -1,0 +1,149 @@
+"""Task A survives task B: the masked network's logits for A, bit by bit; and how tasks are split, replayed, read."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from nssutils import freezing, incremental, models, neurons, settings, slicing, training
+
+A, B = incremental.split(10, "first")
+
+
+def some_slice(net: nn.Module, share: float = 0.5) -> slicing.Slice:
+    generator = torch.Generator().manual_seed(0)
+    masks = {name: torch.rand(layer.width, generator=generator) < share for name, layer in neurons.layers(net).items()}
+    for mask in masks.values():
+        mask[0] = True
+    return slicing.Slice(masks, {})
+
+
+def lively(name: str) -> tuple[settings.Setting, nn.Module]:
+    """A network with statistics of batch normalisation that matter."""
+    setting = settings.get(name, "smoke")
+    torch.manual_seed(0)
+    net = models.build(setting)
+    with torch.no_grad():
+        for _ in range(3):
+            net(torch.rand(16, setting.channels, setting.image_size, setting.image_size))
+    return setting, net.eval()
+
+
+def task_a_logits(net, critical, x):
+    with neurons.masked(net, critical):
+        return training.logits(net, x)[:, A]
+
+
+@pytest.mark.parametrize("name", settings.NAMES)
+def test_masked_logits_of_task_a_are_bit_identical_after_task_b(name):
+    setting, net = lively(name)
+    critical = some_slice(net)
+    images = torch.rand(24, setting.channels, setting.image_size, setting.image_size)
+    before, state = task_a_logits(net, critical, images), copy.deepcopy(net.state_dict())
+    elements = incremental.trainable(net, critical, A, 10)
+    incremental.learn(
+        net, images, B[torch.arange(24) % 5], elements, epochs=3, batch_size=8, lr=1e-2,
+        statistics=freezing.norms(net, elements),
+    )  # fmt: skip
+    assert torch.equal(task_a_logits(net, critical, images), before)
+    moved = sum(int((tensor != state[key]).sum()) for key, tensor in net.state_dict().items() if key in elements)
+    assert moved > 0.5 * freezing.count(elements)
+    # Without the mask task A's logits do change: it is the mask that keeps them.
+    assert not torch.equal(training.logits(net, images)[:, A], before)
+
+
+def test_what_is_frozen_of_the_mlp_in_closed_form():
+    """With a and b critical neurons and half the head: 785a + 513b + 5 * 257."""
+    net = models.build("mlp-mnist")
+    masks = {"0": torch.arange(512) < 165, "2": torch.arange(256) < 78}
+    frozen = freezing.determining(net, masks, torch.arange(10) < 5)
+    assert freezing.count(frozen) == 785 * 165 + 513 * 78 + 5 * 257
+    free = incremental.trainable(net, masks, A, 10)
+    assert freezing.count(free) == models.count_parameters(net) - freezing.count(frozen)
+    with_replay = incremental.trainable(net, masks, A, 10, replay=True)
+    assert freezing.count(with_replay) == freezing.count(free) + 5 * 257
+
+
+def test_replay_frees_task_a_s_rows_and_batch_normalisation_only():
+    _, net = lively("vgg16-cifar10")
+    critical = some_slice(net)
+    alone, replay = (incremental.trainable(net, critical, A, 10, replay=r) for r in (False, True))
+    freed = {name for name in replay if (replay[name] & ~alone[name]).any()}
+    norms = {name for name, module in net.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    assert {name.rpartition(".")[0] for name in freed} == norms | {"classifier"}
+
+
+def test_replayed_images_pass_through_the_mask_in_eval_mode():
+    """Trained on task A's images alone, nothing moves but what the masked network has."""
+    setting, net = lively("vgg16-cifar10")
+    critical = some_slice(net)
+    elements = incremental.trainable(net, critical, A, 10, replay=True)
+    state, x = copy.deepcopy(net.state_dict()), torch.rand(16, 3, setting.image_size, setting.image_size)
+    incremental.learn(
+        net, x, A[torch.arange(16) % 5], elements, epochs=1, batch_size=16, critical=critical, task_a=A,
+        statistics=freezing.norms(net, elements),
+    )  # fmt: skip
+    after = net.state_dict()
+    for name in ("features.1.running_mean", "features.1.running_var"):
+        assert torch.equal(after[name], state[name])
+    columns = critical.masks["features.40"]
+    # Of the rows of task A only the columns of critical neurons have a gradient; AdamW decays the others, alike.
+    decayed = state["classifier.weight"][:5][:, ~columns] * (1 - 1e-3 * 0.01)
+    torch.testing.assert_close(after["classifier.weight"][:5][:, ~columns], decayed, rtol=1e-6, atol=0)
+    assert (after["classifier.weight"][:5][:, columns] - state["classifier.weight"][:5][:, columns]).abs().max() > 5e-4
+
+
+@given(st.integers(2, 20), st.sampled_from(incremental.TASKS))
+def test_the_tasks_part_the_classes(n, which):
+    a, b = incremental.split(n, which)
+    assert sorted([*a.tolist(), *b.tolist()]) == list(range(n)) and len(a) + len(b) == n
+    assert (0 in a) == (which == "first")
+    y = torch.arange(3 * n) % n
+    chosen = incremental.samples(y, a)
+    assert set(y[chosen].tolist()) == set(a.tolist()) and len(chosen) == 3 * len(a)
+
+
+@given(st.floats(0, 1), st.integers(0, 5))
+def test_replay_takes_its_share_of_each_class(share, seed):
+    y = torch.randint(10, (300,), generator=torch.Generator().manual_seed(seed))
+    chosen = y[incremental.replayed(y, A, share)]
+    assert all((chosen == c).sum() == round(share * int((y == c).sum())) for c in range(5))
+    assert set(chosen.tolist()) <= set(A.tolist())
+
+
+def test_told_the_task_other_logits_are_suppressed():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 4))
+    with torch.no_grad():
+        net[1].weight.zero_()
+        net[1].bias.copy_(torch.tensor([1.0, 2.0, 0.0, 9.0]))
+    x, y = torch.rand(4, 1, 2, 2), torch.tensor([0, 1, 1, 0])
+    assert incremental.accuracy(net, x, y) == 0
+    assert incremental.accuracy(net, x, y, torch.tensor([0, 1])) == 0.5
+
+
+def test_the_network_of_a_task_has_its_rows():
+    _, net = lively("alexnet-cifar10")
+    x = torch.rand(3, 3, 32, 32)
+    last = incremental.split(10, "last")[0]
+    within = incremental.of_task(net, last)
+    torch.testing.assert_close(training.logits(within, x), training.logits(net, x)[:, last])
+    assert net.classifier[4].out_features == 10 and within.classifier[4].out_features == 5
+
+
+def test_the_control_has_as_many_neurons_of_each_layer():
+    _, net = lively("vgg16-cifar10")
+    critical = some_slice(net)
+    control = incremental.random_slice(critical, seed=3)
+    sizes = [[int(mask.sum()) for mask in one.masks.values()] for one in (critical, control)]
+    assert sizes[0] == sizes[1] and control != critical
+    assert control == incremental.random_slice(critical, seed=3) != incremental.random_slice(critical, seed=4)
+
+
+def test_unknown_tasks_and_shares_are_refused():
+    with pytest.raises(incremental.NssError, match="task_a='middle' given"):
+        incremental.split(10, "middle")
+    with pytest.raises(incremental.NssError, match=r"share=1.2 given, expected one in \[0, 1\]"):
+        incremental.replayed(torch.arange(10), A, 1.2)
