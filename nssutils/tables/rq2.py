@@ -10,7 +10,7 @@ from nssutils.tables.common import interval, names, or_nothing, printed
 from nssutils.tables.rq1 import at_rate
 
 PRUNER_TITLES = {"lamp": "LAMP", "glob": "Glob", "unif": "Unif+", "erk": "ERK"}
-SIDES = {"": "alone", "nss+": "after slicing"}
+SIDES = {"": "", "nss+": ", sliced"}
 
 
 @or_nothing
@@ -28,10 +28,7 @@ def slices(found: list[Result], label: str) -> Markdown:
                 {"setting": TITLES[name]}
                 | ({"task A": cells["task_a"]} if "task_a" in cells else {})
                 | {
-                    "metric, theta (by seed)": ", ".join(
-                        f"{fragments.METRIC_TITLES[metric]} {theta:g}"
-                        for metric, theta in zip(group["metric"], group["theta"], strict=True)
-                    ),
+                    "metric, theta (seeds)": _chosen(group),
                     "may lose (points)": f"{100 * cells['tolerance']:g}",
                     "left out (%)": interval(group["compression_rate"]),
                     "accuracy, whole (%)": interval(whole["accuracy"]),
@@ -53,36 +50,36 @@ def table4(found: list[Result], label: str) -> Markdown:
     for name in names(found):
         group = [result for result in found if result.setting == name]
         for pruner, title in PRUNER_TITLES.items():
-            cells = {}
             for prefix, side in SIDES.items():
-                mine = rows[(rows["setting"] == name) & (rows["method"] == prefix + pruner)]
-                ours = {
-                    "CR": interval(mine["compression_rate"]),
-                    "NI": f"{mine['iterations'].mean():.1f}",
-                    "MA": interval(mine["accuracy"]),
-                }
-                for measure, text in ours.items():
-                    theirs = printed(group, paper[prefix + pruner, name, measure])
-                    theirs = theirs and (theirs.removesuffix(".00") if measure == "NI" else theirs)
-                    cells[f"{measure}, {side}"] = beside_paper(text, theirs)
-            table.append({"setting": TITLES[name], "pruner": title} | cells)
+                method = prefix + pruner
+                mine = rows[(rows["setting"] == name) & (rows["method"] == method)]
+                theirs = {m: printed(group, paper[method, name, m]) for m in ("CR", "NI", "MA")}
+                steps = theirs["NI"] and theirs["NI"].removesuffix(".00")
+                table.append(
+                    {
+                        "setting": TITLES[name],
+                        "pruner": f"{title}{side}",
+                        "CR": beside_paper(interval(mine["compression_rate"]), theirs["CR"]),
+                        "NI": beside_paper(f"{mine['iterations'].mean():.1f}", steps),
+                        "MA": beside_paper(interval(mine["accuracy"]), theirs["MA"]),
+                        "MA, fine-tuned": interval(mine["finetuned"]),
+                    }
+                )
     caption = (
         "Pruning step by step until more than one point of accuracy is lost on training images: compression rate CR "
-        "(% of the weights), iterations NI, test accuracy MA (%), by the pruner alone and after slicing."
+        "(% of the weights), iterations NI, test accuracy MA (%), and MA after an epoch of training what survived."
     )
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
 
 
 @or_nothing
 def rq2_matched(found: list[Result], label: str) -> Markdown:
-    """Accuracy of both ways at the same compression, the later of the two stops, and fine-tuned at their own stops."""
+    """Accuracy of both ways at the same compression, that of the later of the two stops."""
     table = []
     for name in names(found):
         group = [result for result in found if result.setting == name]
         for pruner, title in PRUNER_TITLES.items():
             rows = pd.DataFrame([_matched(result, pruner) for result in group])
-            pruned = results.frame(group, "pruned").set_index("method")["finetuned"]
-            tuned = {side: interval(pd.Series(pruned[[prefix + pruner]].to_numpy())) for prefix, side in SIDES.items()}
             table.append(
                 {
                     "setting": TITLES[name],
@@ -91,14 +88,9 @@ def rq2_matched(found: list[Result], label: str) -> Markdown:
                     "alone": interval(rows[""]),
                     "after slicing": interval(rows["nss+"]),
                     "gain (points)": _points(rows["nss+"] - rows[""]),
-                    "fine-tuned at its stop, alone": tuned["alone"],
-                    "fine-tuned at its stop, after slicing": tuned["after slicing"],
                 }
             )
-    caption = (
-        "Test accuracy (%) at equal compression, that of the later of the two stops; and at each one's own stop after "
-        "an epoch of fine-tuning the surviving weights."
-    )
+    caption = "Test accuracy (%) at equal compression, that of the later of the two stops, linear between steps."
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
 
 
@@ -134,33 +126,37 @@ def rq2_summary(found: list[Result], label: str) -> Markdown:
 
 @or_nothing
 def rq2_savings(found: list[Result], label: str) -> Markdown:
-    """What the masked and the extracted network take, relative to the whole one."""
+    """What the masked and the extracted network take, beside the whole one."""
     rows, table = results.frame(found, "savings"), []
     for name in names(found):
         mine = rows[rows["setting"] == name]
-        for tolerance, group in mine.groupby("tolerance", sort=False):
+        for number, (tolerance, group) in enumerate(mine.groupby("tolerance")):
             by = {variant: part.set_index("seed") for variant, part in group.groupby("variant")}
-            whole, masked, small = by["whole"], by["masked"], by["extracted"]
-            gains = {
-                f"{variant}, {label}": _times(whole[key] / part[key])
-                for variant, part in (("masked", masked), ("extracted", small))
-                for key, label in (("seconds_1", "1 image"), ("seconds_256", "256 images"))
-            }
-            table.append(
-                {
-                    "setting": TITLES[name],
-                    "may lose (points)": f"{100 * tolerance:g}",
-                    "parameters": f"{whole['parameters'].mean():,.0f} → {small['parameters'].mean():,.0f}",
-                    "KiB on disk": f"{whole['bytes'].mean() / 1024:,.0f} → {small['bytes'].mean() / 1024:,.0f}",
-                    "FLOPs": _times(whole["flops"] / small["flops"]),
-                }
-                | {f"faster, {key}": value for key, value in gains.items()}
-            )
+            for variant in ("masked", "extracted") if number else ("whole", "masked", "extracted"):
+                one = by[variant]
+                slice_of = "" if variant == "whole" else f", {100 * tolerance:g} points"
+                table.append(
+                    {
+                        "setting": TITLES[name],
+                        "network": f"{variant}{slice_of}",
+                        "parameters": f"{one['parameters'].mean():,.0f}",
+                        "KiB on disk": f"{one['bytes'].mean() / 1024:,.0f}",
+                        "FLOPs": _times(by["whole"]["flops"] / one["flops"]),
+                        "speed, 1 image": _times(by["whole"]["seconds_1"] / one["seconds_1"]),
+                        "256 images": _times(by["whole"]["seconds_256"] / one["seconds_256"]),
+                    }
+                )
     caption = (
-        "What a slice saves: parameters and bytes of the whole and the extracted network; how many times fewer "
-        "floating-point operations the extracted one needs; how many times faster the masked and the extracted one are."
+        "What a slice saves: parameters and bytes; how many times fewer floating-point operations and how many times "
+        "faster than the whole network. The points are those of accuracy that the slice may lose."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, found)
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+
+
+def _chosen(rows: pd.DataFrame) -> str:
+    """Metric and theta of every seed, and how many seeds chose them."""
+    counts = rows.groupby(["metric", "theta"]).size().sort_values(ascending=False)
+    return ", ".join(f"{fragments.METRIC_TITLES[metric]} {theta:g} ({n})" for (metric, theta), n in counts.items())
 
 
 def _matched(result: Result, pruner: str) -> dict[str, float]:

@@ -111,12 +111,12 @@ def rq3_summary(found: list[Result], label: str) -> Markdown:
         table.append(
             {"method": title}
             | cells
-            | {"clean": f"{100 * ours['clean']:.2f}", "adversarial, not trained on": f"{100 * ours['robust']:.2f}"}
+            | {"clean": f"{100 * ours['clean']:.2f}", "unseen": f"{100 * ours['robust']:.2f}"}
             | {"time": beside_paper(f"{100 * time:.1f}", f"{shares[method]:g}" if method in shares else None)}
         )
     caption = (
-        "Means over both attacks and the settings shown, in percent; the paper's from its Table 5 for the same "
-        "settings, its times from the text over all six."
+        "Means over both attacks and the settings shown, in percent; `unseen`: adversarial test images, as in the next "
+        "table; the paper's from its Table 5 for the same settings, its times from the text over all six."
     )
     return fragments.table(pd.DataFrame(table), label, caption, found)
 
