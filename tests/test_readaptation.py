@@ -37,6 +37,7 @@ def test_fgsm_is_captum_s(images):
     assert (theirs != x).float().mean() > 0.9
 
 
+@pytest.mark.filterwarnings("ignore:Input Tensor 0 did not already require gradients")
 def test_pgd_is_captum_s(images):
     net, x, y = conv_net(), images[0].clone().requires_grad_(), images[1]
     attack = PGD(net, LOSS, lower_bound=0, upper_bound=1)
