@@ -15,7 +15,7 @@ from nssutils.studies import common
 
 # By preset. Images: trained on, to choose the learning rate by, held out, and those by which eps is found.
 IMAGES = {
-    "smoke": {"repair": 100, "validation": 100, "test": 200, "calibration": 100},
+    "smoke": {"repair": 100, "validation": 100, "test": 200, "calibration": 30},
     "quick": {"repair": 500, "validation": 250, "test": 500, "calibration": 200},
     "paper": {"repair": 1000, "validation": 500, "test": 1000, "calibration": 300},
 }
