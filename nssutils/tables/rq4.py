@@ -114,12 +114,12 @@ def rq4_costs(found: list[Result], label: str) -> Markdown:
                     "trained (%)": f"{100 * one['trained'].mean():.1f}",
                     "images kept": f"{one['images'].mean():,.0f}",
                     "kept (KiB)": f"{one['stored'].mean() / 1024:,.1f}",
-                    "time, of Replay 100%": f"{(one.set_index('seed')['seconds'] / whole).mean():.2f}",
+                    "time, of Replay 100%": f"{(one.set_index('seed')['seconds'] / whole).median():.2f}",
                 }
             )
     caption = (
         "Cost of learning task B: share of the parameters trained; what is kept of task A, images at a byte a pixel "
-        "and channel or the slice's file; training time relative to Replay 100%, the same epochs."
+        "and channel or the slice's file; training time relative to Replay 100%, equal epochs, the median over seeds."
     )
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
 
