@@ -3,7 +3,7 @@
 import pytest
 from written import body, result
 
-from nssutils import figures, results, tables
+from nssutils import figures, results, settings, tables
 
 
 def pruning_result(seed=0, setting="mlp-mnist"):
@@ -69,8 +69,15 @@ def test_savings_and_slices(here):
     assert rows[4][2:] == ["500", "2", "2.00×", "2.00×", "2.00×"]
     tables.slices(found, "t")
     assert body(here, "t")[2] == [
-        "MLP-MNIST", "Taylor 0.9 (3)", "0.5", "30.00 ± 0.00", "100.00 ± 0.00", "95.00 ± 0.00"
+        "MLP-MNIST", "Taylor 0.9 (3)", "0.5", "30.00 ± 0.00<br><small>paper 20.49</small>",
+        "100.00 ± 0.00", "95.00 ± 0.00"
     ]  # fmt: skip
+
+
+def test_what_the_paper_removed_first_follows_from_its_table():
+    """The protocol's shares: 20.49, 9.1, 11.4, 2.2, 10.6 and 14.8%."""
+    shares = [tables.removed_first(name) for name in settings.NAMES]
+    assert shares == pytest.approx([20.49, 9.1, 11.4, 2.2, 10.6, 14.8], abs=0.06)
 
 
 def test_rq2_curves_have_a_panel_a_setting(here):

@@ -3,7 +3,7 @@
 import pandas as pd
 from IPython.display import Markdown
 
-from nssutils import fragments, pruning, results
+from nssutils import fragments, results
 from nssutils.fragments import TITLES, beside_paper, paper_number, paper_table
 from nssutils.results import Result
 from nssutils.tables.common import interval, names, or_nothing, printed
@@ -17,10 +17,12 @@ SIDES = {"": "", "nss+": ", sliced"}
 def slices(found: list[Result], label: str) -> Markdown:
     """Which slice each setting got: metric and theta of every seed, its size and what it costs."""
     rows, base, table = results.frame(found, "slices"), results.frame(found, "base"), []
+    pruned = found[0].chapter == "rq2_restructuring"
     keys = [key for key in ("task_a", "tolerance") if key in rows]
     for name in names(found):
         mine = rows[rows["setting"] == name]
-        for key, group in mine.groupby(keys, sort=False):
+        for number, (key, group) in enumerate(mine.groupby(keys, sort=False)):
+            theirs = printed(found, removed_first(name)) if pruned and not number else None
             cells = dict(zip(keys, key, strict=True))
             whole = base[base["setting"] == name]
             whole = whole[whole["task_a"] == cells["task_a"]] if "task_a" in cells else whole
@@ -30,7 +32,7 @@ def slices(found: list[Result], label: str) -> Markdown:
                 | {
                     "metric, theta (seeds)": _chosen(group),
                     "may lose (points)": f"{100 * cells['tolerance']:g}",
-                    "left out (%)": interval(group["compression_rate"]),
+                    "left out (%)": beside_paper(interval(group["compression_rate"]), theirs),
                     "accuracy, whole (%)": interval(whole["accuracy"]),
                     "accuracy, slice (%)": interval(group["accuracy"]),
                 }
@@ -39,6 +41,8 @@ def slices(found: list[Result], label: str) -> Markdown:
         "The slices: of DeepLIFT and Taylor and of all thetas the one that leaves out the most parameters while it "
         "loses at most so much on training images. Accuracy is on test images."
     )
+    if pruned:
+        caption += " What the paper's slices leave out is worked out from its Table 4, by its law."
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=3 if "task_a" in keys else 2)
 
 
@@ -153,6 +157,19 @@ def rq2_savings(found: list[Result], label: str) -> Markdown:
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
 
 
+def removed_first(setting: str) -> float:
+    """The share s, in percent, that slicing removes before the paper's Table 4: the one with which its cells obey
+    CR = 1 - (1 - s)(1 - r)^NI, r being that of the pruner alone. The mean over the pruners, which agree."""
+    paper = paper_table(4).set_index(["method", "setting", "measure"])["value"].astype(float)
+    shares = []
+    for pruner in PRUNER_TITLES:
+        (alone, steps), (sliced, fewer) = (
+            (1 - paper[prefix + pruner, setting, "CR"] / 100, paper[prefix + pruner, setting, "NI"]) for prefix in SIDES
+        )
+        shares.append(1 - sliced / alone ** (fewer / steps))
+    return 100 * sum(shares) / len(shares)
+
+
 def _chosen(rows: pd.DataFrame) -> str:
     """Metric and theta of every seed, and how many seeds chose them."""
     counts = rows.groupby(["metric", "theta"]).size().sort_values(ascending=False)
@@ -178,7 +195,7 @@ def _times(values: pd.Series) -> str:
 def _sides(values: pd.Series) -> pd.DataFrame:
     """Columns alone and after, a row for each (setting, pruner), from values indexed by (setting, method)."""
     wide = values.unstack("method")
-    alone, after = (wide[[prefix + pruner for pruner in pruning.PRUNERS]] for prefix in SIDES)
+    alone, after = (wide[[prefix + pruner for pruner in PRUNER_TITLES]] for prefix in SIDES)
     return pd.DataFrame({"alone": alone.to_numpy().ravel(), "after": after.to_numpy().ravel()})
 
 
