@@ -19,7 +19,7 @@ IMAGES = {
     "quick": {"repair": 500, "validation": 250, "test": 500, "calibration": 200},
     "paper": {"repair": 1000, "validation": 500, "test": 1000, "calibration": 300},
 }
-RATES = {"smoke": (1e-3, 3e-3), "quick": (5e-4, 2e-3), "paper": (1e-4, 5e-4, 2e-3, 1e-2)}  # learning rates to try
+RATES = {"smoke": (1e-3, 3e-3), "quick": (1e-4, 5e-4, 2e-3), "paper": (1e-4, 5e-4, 2e-3, 1e-2)}  # learning rates to try
 EPOCHS = {"smoke": 3, "quick": 10, "paper": 10}
 # Accuracy that each attack leaves before the repair, averaged over the paper's settings (Section 5.4).
 LEFT = {"fgsm": 0.1853, "pgd": 0.038}
