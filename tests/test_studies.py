@@ -92,3 +92,31 @@ def test_task_a_may_be_the_other_half_or_both():
         for rows in (last["methods"], both["methods"])
     ]
     assert timeless[0] == timeless[1]
+
+
+def test_nnslicer_s_applications_compare_equals(measured):
+    tables = measured["nnslicer"]
+    assert {row["attack"] for row in tables["attacks"]} == {"fgsm", "pgd", "pgd-l2"}
+    assert all(row["left"] < tables["base"][0]["accuracy"] for row in tables["attacks"])
+    judged = by(tables["detection"], "features", "attack", "strength")
+    assert len(judged) == 3 * sum(row["fooled"] > 0 for row in tables["attacks"])
+    sizes: dict = {}
+    for row in tables["pruning"]:
+        sizes.setdefault((row["classes"], row["level"], row["at"]), {})[row["method"]] = row["compression_rate"]
+    for (_, level, at), rates in sizes.items():
+        assert set(rates) == {"semantic", "nnslicer", "magnitude"} - ({"semantic"} if level == "synapses" else set())
+        # One layer's neurons count for the same, so equal numbers of each layer are equal sizes.
+        assert max(rates.values()) == pytest.approx(min(rates.values()))
+        if level == "synapses":
+            assert rates["nnslicer"] == pytest.approx((1 - at) * (784 * 64 + 64 * 32) / 52_650, abs=1e-4)
+    hidden = by(tables["protection"], "method", "hidden")
+    assert len(hidden) == 16 and hidden["everything", 1.0]["before"] < 0.3
+    assert hidden["random", 0.01]["before"] > hidden["everything", 1.0]["before"]
+
+
+def test_rq1_s_nnslicer_curve_ends_at_the_whole_network(measured):
+    points = [row for row in measured["rq1_slicing"]["points"] if row["method"] == "nnslicer"]
+    assert [row["at"] for row in points] == [round(0.1 * i, 1) for i in range(1, 11)]
+    assert points[-1]["compression_rate"] == 0
+    assert points[-1]["accuracy"] == measured["rq1_slicing"]["base"][0]["accuracy"]
+    assert points[0]["compression_rate"] > 0.85

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from nssutils import data, provenance, results, settings, training
 from nssutils.errors import NssError, near_miss
-from nssutils.studies import pilot, rq1, rq2, rq3, rq4
+from nssutils.studies import nnslicer, pilot, rq1, rq2, rq3, rq4
 
 # Chapter -> what measures it: called with setting, seed, loaded data and the chapter's readings, it gives tables.
 STUDIES: dict[str, Callable] = {
@@ -18,6 +18,7 @@ STUDIES: dict[str, Callable] = {
     "rq2_restructuring": rq2.measure,
     "rq3_readaptation": rq3.measure,
     "rq4_incremental": rq4.measure,
+    "nnslicer": nnslicer.measure,
 }
 
 

@@ -1,18 +1,20 @@
-"""RQ1 (Section 5.2): how accurate a network is with only its critical neurons, chosen in four ways. Fig. 5."""
+"""RQ1 (Section 5.2): how accurate a network is with only its critical neurons, chosen in five ways. Fig. 5."""
 
 import sys
 import time
 
 import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from nssutils import contribution, data, deeparc, neurons, slicing, training
+from nssutils import contribution, data, deeparc, neurons, nnslicer, slicing, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import common
 
 THETAS = tuple(round(0.90 + 0.01 * i, 2) for i in range(10))
 SHARES = tuple(round(0.1 * i, 1) for i in range(1, 11))
+SLICED = {"smoke": 2, "quick": 5, "paper": 20}  # training images of each class that NNSlicer's ranking is made of
 
 
 def measure(
@@ -23,7 +25,8 @@ def measure(
     Tables: base (accuracy, parameters); points (method, metric, at, compression_rate, accuracy), `at` being theta or
     the top share; layers (metric, layer, share): what the slice at theta 0.95 keeps; deeparc (unit, similarity) for
     consecutive units; removed (threshold, units, compression_rate, accuracy); seconds (metric, seconds), each metric
-    computed by itself.
+    computed by itself. The points of method "nnslicer" have no metric: NNSlicer ranks by its own contributions, summed
+    over a few images of each class, in size; the top share of each layer is kept.
     """
     net = training.trained(setting, seed, loaded)
     x, y = common.scored_images(setting, loaded)
@@ -40,6 +43,8 @@ def measure(
         for share in SHARES:
             slices["global", metric, share] = slicing.top_share(whole[metric], share)
             slices["category-wise", metric, share] = slicing.top_share(by_class[metric], share)
+    dynamic = _nnslicer_ranking(net, x, y, setting)
+    slices |= {("nnslicer", None, share): slicing.top_share(dynamic, share) for share in SHARES}
     points, layers, traced = [], [], neurons.trace(net)
     for (method, metric, at), one in tqdm(slices.items(), desc="slices", unit="slice", file=sys.stderr, mininterval=2):
         accuracy = common.masked_accuracy(traced, one, x_test, y_test)
@@ -59,6 +64,13 @@ def measure(
             {"metric": metric, "seconds": _seconds(net, x, y, metric, setting)} for metric in contribution.METRICS
         ],
     }
+
+
+def _nnslicer_ranking(net: nn.Module, x: Tensor, y: Tensor, setting: Setting) -> dict[str, Tensor]:
+    """Neurons by descending size of NNSlicer's contributions {layer: (1, width)}, added up over the classes."""
+    few = data.first_per_class(y, SLICED[setting.preset])
+    found, _ = nnslicer.class_contributions(net, x[few], y[few], nnslicer.profile(net, x), n_classes=setting.n_classes)
+    return {name: contribution.ranking(value.abs().sum(0, keepdim=True)) for name, value in found.items()}
 
 
 def _deeparc(net, batch, x_test, y_test) -> dict:

@@ -1,5 +1,12 @@
 """Each chapter's tables: the paper's value, ours with its 95% interval, and where ours is from."""
 
+from nssutils.tables.nnslicer import (
+    nnslicer_base,
+    nnslicer_claims,
+    nnslicer_detection,
+    nnslicer_protection,
+    nnslicer_pruning,
+)
 from nssutils.tables.pilot import falls, table1, table2, table3
 from nssutils.tables.rq1 import (
     METHODS,
@@ -15,7 +22,8 @@ from nssutils.tables.rq3 import rq3_attacks, rq3_beyond, rq3_summary, table5
 from nssutils.tables.rq4 import nearer, rq4_costs, rq4_fairness, rq4_summary, table6
 
 __all__ = [
-    "METHODS", "at_rate", "falls", "nearer", "removed_first", "rq1_base", "rq1_deeparc", "rq1_rates", "rq1_seconds",
+    "METHODS", "at_rate", "falls", "nearer", "nnslicer_base", "nnslicer_claims", "nnslicer_detection",
+    "nnslicer_protection", "nnslicer_pruning", "removed_first", "rq1_base", "rq1_deeparc", "rq1_rates", "rq1_seconds",
     "rq1_sentences", "rq2_matched", "rq2_savings", "rq2_summary", "rq3_attacks", "rq3_beyond", "rq3_summary",
     "rq4_costs", "rq4_fairness", "rq4_summary", "slices", "table1", "table2", "table3", "table4", "table5", "table6",
 ]  # fmt: skip

@@ -1,6 +1,5 @@
-"""Each chapter's figures."""
+"""RQ1's figure (Section 5.2, Fig. 5)."""
 
-import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -12,12 +11,9 @@ from nssutils import fragments, results, settings
 from nssutils.errors import NssError
 from nssutils.fragments import METRIC_TITLES, TITLES
 from nssutils.results import Result
-from nssutils.tables.rq2 import PRUNER_TITLES
-
-# Reproducible SVG: no random ids; text stays text, so that it can be searched and read aloud.
-matplotlib.rcParams |= {"svg.hashsalt": "nssutils", "svg.fonttype": "none", "font.family": "sans-serif"}
 
 COLOURS = dict(zip(METRIC_TITLES, sns.color_palette("colorblind", len(METRIC_TITLES)), strict=True))
+NNSLICER = dict(color="black", ls="-.", marker="d", lw=1)
 STYLES = {"semantic": ("-", "o"), "category-wise": ("--", "s"), "global": (":", "^")}
 
 
@@ -30,13 +26,13 @@ def fig5(found: list[Result], label: str, metrics: str = "top3") -> Figure | obj
         return fragments.nothing(label, "No results to show here: none are published, or this book computed none.")
     caption = (
         "Accuracy with only the critical neurons active over the share of parameters left out, the paper's Fig. 5: "
-        "semantic slicing at theta 0.90 to 0.99, the others at the top 10% to 100%. Means over seeds; from three seeds "
-        "on, bars are the 95% interval of the accuracy. "
+        "semantic slicing at theta 0.90 to 0.99, the others, and NNSlicer by its own ranking, at the top 10% to 100%. "
+        "Means over seeds; from three seeds on, bars are the 95% interval of the accuracy. "
     )
     caption += "The three metrics furthest to the upper right. " if metrics == "top3" else "All five metrics. "
     alt = (
-        "Six panels, one a setting: accuracy against compression rate for global, category-wise and semantic slicing, "
-        "and a star for DeepArc."
+        "Six panels, one a setting: accuracy against compression rate for global, category-wise and semantic slicing "
+        "and NNSlicer, and a star for DeepArc."
     )
     return fragments.figure(draw_fig5(found, metrics), label, caption, alt, found)
 
@@ -57,6 +53,7 @@ def draw_fig5(found: list[Result], metrics: str = "top3") -> Figure:
     handles += [
         Line2D([], [], color="0.3", ls=ls, marker=mk, ms=4, label=method) for method, (ls, mk) in STYLES.items()
     ]
+    handles += [Line2D([], [], **NNSLICER, ms=4, label="NNSlicer")]
     handles += [Line2D([], [], color="black", ls="none", marker="*", ms=11, label="DeepArc (> 0.99)")]
     handles += [Line2D([], [], color="0.6", lw=1, label="whole network")]
     drawn.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
@@ -90,13 +87,8 @@ def _panel(ax: Axes, name: str, group: list[Result], metrics: str) -> set[str]:
     for method, (line, marker) in STYLES.items():
         for metric in chosen:
             curve = points[(points["method"] == method) & (points["metric"] == metric)]
-            rate = results.aggregate(curve, ["at"], "compression_rate")
-            accuracy = results.aggregate(curve, ["at"], "accuracy")
-            ax.errorbar(
-                100 * rate["mean"], 100 * accuracy["mean"], yerr=100 * accuracy["half"] if len(group) > 2 else None,
-                color=COLOURS[metric], ls=line, marker=marker, ms=3.5, lw=1.4 if method == "semantic" else 1,
-                elinewidth=0.7, alpha=0.9,
-            )  # fmt: skip
+            _line(ax, curve, COLOURS[metric], ls=line, marker=marker, lw=1.4 if method == "semantic" else 1)
+    _line(ax, points[points["method"] == "nnslicer"], **NNSLICER)
     removed = results.frame(group, "removed").query("threshold == 0.99")
     ax.plot(
         100 * removed["compression_rate"].mean(), 100 * removed["accuracy"].mean(),
@@ -105,50 +97,13 @@ def _panel(ax: Axes, name: str, group: list[Result], metrics: str) -> set[str]:
     return set(chosen)
 
 
-def rq2_curves(found: list[Result], label: str) -> Figure | object:
-    """Accuracy over compression of every pruner, alone and after slicing, a panel for each setting."""
-    if not found:
-        return fragments.nothing(label, "No results to show here: none are published, or this book computed none.")
-    present = [name for name in settings.NAMES if any(result.setting == name for result in found)]
-    height = 3.2 * -(-len(present) // 2)
-    drawn, axes = plt.subplots(
-        -(-len(present) // 2), 2, figsize=(9.6, height + 0.8), layout="constrained", squeeze=False
+def _line(ax: Axes, curve: pd.DataFrame, color, **style) -> None:
+    """One method's curve: means over seeds; bars from three on."""
+    rate, accuracy = (results.aggregate(curve, ["at"], value) for value in ("compression_rate", "accuracy"))
+    bars = 100 * accuracy["half"] if (accuracy["n"] > 2).any() else None
+    ax.errorbar(
+        100 * rate["mean"], 100 * accuracy["mean"], yerr=bars, color=color, ms=3.5, elinewidth=0.7, alpha=0.9, **style
     )  # fmt: skip
-    colours = dict(zip(PRUNER_TITLES, sns.color_palette("colorblind", len(PRUNER_TITLES)), strict=True))
-    for ax, name in zip(axes.flat, present, strict=False):
-        _curves(ax, name, [result for result in found if result.setting == name], colours)
-    for ax in axes.flat[len(present) :]:
-        ax.set_axis_off()
-    handles = [Line2D([], [], color=colours[p], label=title) for p, title in PRUNER_TITLES.items()]
-    lines = (("--", "alone"), ("-", "sliced first"))
-    handles += [Line2D([], [], color="0.3", ls=line, label=side) for line, side in lines]
-    drawn.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False)
-    plt.close(drawn)
-    caption = (
-        "Test accuracy over the share of weights pruned, without retraining; dots are where the stop rule ended each "
-        "run. Means over seeds, of the steps that every seed took."
-    )
-    alt = "A panel for each setting: accuracy against compression for four pruners, alone and after slicing."
-    return fragments.figure(drawn, label, caption, alt, found)
-
-
-def _curves(ax: Axes, name: str, group: list[Result], colours: dict) -> None:
-    """Draw one setting's pruning courses."""
-    ax.set_title(f"{TITLES[name]} (preset {group[0].preset}, n = {len(group)})", fontsize=11)
-    ax.set(xlabel="compression rate (% of the weights)", ylabel="accuracy (%)")
-    ax.grid(color="0.9", lw=0.6)
-    sns.despine(ax=ax)
-    steps, pruned = results.frame(group, "steps"), results.frame(group, "pruned")
-    for method in steps["method"].unique():
-        sliced, pruner = method.startswith("nss+"), method.removeprefix("nss+")
-        mean = steps[steps["method"] == method].groupby("step")[["compression_rate", "accuracy"]].agg(["mean", "count"])
-        mean = mean[mean["accuracy", "count"] == len(group)]
-        ax.plot(
-            100 * mean["compression_rate", "mean"], 100 * mean["accuracy", "mean"],
-            color=colours[pruner], ls="-" if sliced else "--", lw=1.4 if sliced else 1,
-        )  # fmt: skip
-        stop = pruned[pruned["method"] == method][["compression_rate", "accuracy"]].mean()
-        ax.plot(100 * stop["compression_rate"], 100 * stop["accuracy"], "o", color=colours[pruner], ms=4)
 
 
 def _best(points: pd.DataFrame) -> list[str]:

@@ -1,0 +1,85 @@
+"""Detection of adversarial inputs from what the network does with them, NNSlicer's first application."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.metrics import precision_score, recall_score, roc_auc_score
+from torch import Tensor, nn
+
+from nssutils import neurons, nnslicer, training
+from nssutils.errors import NssError
+
+FEATURES = ("nnslicer", "feature maps", "confidence")
+TREES = 200
+
+
+class DetectionError(NssError):
+    """Features or labels that no detector can be trained or judged on."""
+
+
+def pgd_l2(net: nn.Module, x: Tensor, y: Tensor, eps: float, steps: int = 10, batch_size: int = 250) -> Tensor:
+    """PGD within a Euclidean distance (Madry et al. 2017): steps of eps / 4 along the gradient itself, not its sign,
+    so that few pixels change much. eps is the root mean square of the pixels' changes, to compare with other attacks;
+    images x (N, C, H, W) in [0, 1]; the network is used in eval mode and left as it was.
+    """
+    where, radius = next(net.parameters()).device, eps * x[0].numel() ** 0.5
+    done = []
+    with neurons.evaluating(net), torch.enable_grad():
+        for images, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
+            images, labels = images.to(where), labels.to(where)
+            moved = images.clone()
+            for _ in range(steps):
+                moved.requires_grad_()
+                (gradient,) = torch.autograd.grad(F.cross_entropy(net(moved), labels, reduction="sum"), moved)
+                # A gradient of zero stays one.
+                length = gradient.flatten(1).norm(dim=1).clamp(min=1e-20).view(-1, 1, 1, 1)
+                change = moved.detach() + radius / 4 * gradient / length - images
+                moved = (images + torch.renorm(change, 2, 0, radius)).clamp(0, 1)
+            done.append(moved.to(x.device))
+    return torch.cat(done)
+
+
+def features(net: nn.Module, x: Tensor, means: nnslicer.Profile, theta: float, kind: str) -> Tensor:
+    """What a detector sees of images x: float (N, features), on the CPU.
+
+    nnslicer: the contributions of every hidden neuron to the predicted class; feature maps: the values of the same
+    neurons (means over space); confidence: the highest softmax probability.
+    """
+    if kind not in FEATURES:
+        raise DetectionError(f"features {kind!r} given, expected one of {', '.join(FEATURES)}.")
+    logits = training.logits(net, x)
+    if kind == "confidence":
+        return F.softmax(logits, 1).amax(1, keepdim=True).cpu()
+    if kind == "feature maps":
+        return torch.cat([value.squeeze(2) for value in neurons.record(net, x).values()], 1).cpu()
+    found = nnslicer.contributions(net, x, logits.argmax(1), means, theta, synapses=False)
+    return torch.cat(list(found.neurons.values()), 1).cpu()
+
+
+def detector(clean: Tensor, adversarial: Tensor, seed: int = 0) -> RandomForestClassifier:
+    """A random forest that tells features of adversarial images from those of clean ones, both (N, features).
+
+    A forest, since what a contribution means depends on the class that is predicted: trees take such turns by
+    themselves. It is the same for every kind of features.
+    """
+    if not len(clean) or not len(adversarial):
+        raise DetectionError(
+            f"{len(clean)} clean and {len(adversarial)} adversarial images given, expected some of each: the attacks "
+            "may be too weak to fool the network."
+        )
+    seen = torch.cat([clean, adversarial]).numpy()
+    truth = [0] * len(clean) + [1] * len(adversarial)
+    return RandomForestClassifier(TREES, class_weight="balanced", random_state=seed, n_jobs=1).fit(seen, truth)
+
+
+def judge(model: RandomForestClassifier, clean: Tensor, adversarial: Tensor) -> Mapping[str, float]:
+    """Precision and recall of "adversarial" at probability 1/2, and the area under the ROC curve."""
+    seen, truth = torch.cat([clean, adversarial]).numpy(), [0] * len(clean) + [1] * len(adversarial)
+    probability = model.predict_proba(seen)[:, 1]
+    return {
+        "precision": float(precision_score(truth, probability > 0.5, zero_division=0.0)),
+        "recall": float(recall_score(truth, probability > 0.5)),
+        "auc": float(roc_auc_score(truth, probability)),
+    }

@@ -1,0 +1,30 @@
+"""The highest-ranking neurons or weights, as many as asked for by any ranking; and networks without some of them."""
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+def top(worth: Tensor, count: int, ties: Tensor | None = None) -> Tensor:
+    """bool, shaped as `worth`: the `count` elements of highest worth; of equals those of higher `ties`, then the first.
+
+    Exact in number, also where most are equal, as NNSlicer's contributions are that are zero.
+    """
+    order = torch.arange(worth.numel(), device=worth.device)
+    for key in (worth,) if ties is None else (ties, worth):
+        order = order[key.flatten()[order].argsort(descending=True, stable=True)]
+    chosen = torch.zeros(worth.numel(), dtype=torch.bool, device=worth.device)
+    chosen[order[:count]] = True
+    return chosen.view(worth.shape)
+
+
+def without(net: nn.Module, gone: Mapping[str, Tensor]) -> nn.Module:
+    """A copy of the network with some weights at zero: {module: bool (weight's shape), True = gone}."""
+    copied = copy.deepcopy(net)
+    with torch.no_grad():
+        for name, mask in gone.items():
+            weight = copied.get_submodule(name).weight
+            weight.masked_fill_(mask.to(weight.device), 0)
+    return copied
