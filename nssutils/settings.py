@@ -84,7 +84,9 @@ _QUICK = {
     "mlp-fmnist": dict(epochs=5, score_size=10_000),
     "alexnet-cifar10": dict(width=0.5, epochs=10, score_size=5_000, test_size=2_000),
     "vgg16-cifar10": dict(width=0.5, epochs=10, score_size=5_000, test_size=2_000),
-    "resnet101-cifar10": dict(width=0.25, epochs=6, train_size=20_000, score_size=2_560, test_size=1_000),
+    "resnet101-cifar10": dict(
+        width=0.25, image_size=16, epochs=10, train_size=20_000, score_size=2_560, test_size=1_000
+    ),
     "vgg19-imagenet10": dict(width=0.25, image_size=64, epochs=30, score_size=2_560),
 }
 

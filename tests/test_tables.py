@@ -97,6 +97,16 @@ def test_rates_compare_the_three_methods(here):
     rows = body(here, "t")
     assert rows[0][2:] == ["compression", *tables.METHODS]
     assert rows[2] == ["AlexNet-CIFAR10", "Avg", "50%", "55.00", "30.00", "30.00"]
+    assert rows[7] == ["AlexNet-CIFAR10", "NNSlicer's own", "50%", "", "–", ""]  # measured before NNSlicer was there
+    one = slicing_result()
+    own = [
+        {"method": "nnslicer", "metric": None, "at": at, "compression_rate": 1 - at, "accuracy": at}
+        for at in (0.2, 0.8)
+    ]
+    one.tables["points"].extend(own)
+    tables.rq1_rates([one], "t")
+    assert body(here, "t")[7][4] == "50.00"
+    assert any(line.get_marker() == "d" for line in figures.draw_fig5([one]).axes[2].lines)
 
 
 def test_sentences_set_ours_beside_the_texts_numbers(here):

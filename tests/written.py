@@ -3,7 +3,7 @@
 from nssutils import results
 
 ORIGIN = {
-    "setting": {"width": 1.0, "train_size": 0, "epochs": 3},
+    "setting": {"width": 1.0, "image_size": 32, "train_size": 0, "epochs": 3},
     "device": "a device",
     "versions": {},
     "data_sha256": "0123456789abcdef",

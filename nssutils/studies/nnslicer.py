@@ -10,7 +10,7 @@ from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import common, nnslicer_detection, nnslicer_protection, nnslicer_pruning
 
-RANKING = {"smoke": 5, "quick": 10, "paper": 50}  # training images of each class behind a ranking
+RANKING = {"smoke": 2, "quick": 10, "paper": 50}  # training images of each class behind a ranking
 SHOWN = 10  # test images of which the slices' sizes are shown
 
 

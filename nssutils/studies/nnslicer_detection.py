@@ -11,7 +11,7 @@ from nssutils.settings import Setting
 
 # By preset: training images to find eps by; those to train detectors with; test images to judge them on.
 IMAGES = {
-    "smoke": {"calibration": 40, "train": 40, "test": 40},
+    "smoke": {"calibration": 20, "train": 20, "test": 20},
     "quick": {"calibration": 200, "train": 200, "test": 200},
     "paper": {"calibration": 300, "train": 500, "test": 500},
 }

@@ -24,19 +24,20 @@ RATES = {
 def at_rate(points: pd.DataFrame, rate: float) -> float:
     """Accuracy at a compression rate, linear between the two nearest points of one curve; NaN outside its range."""
     curve = points.groupby("compression_rate")["accuracy"].mean().sort_index()
-    if not curve.index[0] <= rate <= curve.index[-1]:
+    if curve.empty or not curve.index[0] <= rate <= curve.index[-1]:
         return float("nan")
     return float(np.interp(rate, curve.index, curve))
 
 
-def accuracy_at(found: list[Result], setting: str, method: str, metric: str, rate: float) -> pd.DataFrame:
-    """`at_rate` of each seed's curve: columns seed, accuracy, loss (base minus accuracy), for one setting."""
+def accuracy_at(found: list[Result], setting: str, method: str, metric: str | None, rate: float) -> pd.DataFrame:
+    """`at_rate` of each seed's curve: columns seed, accuracy, loss (base minus accuracy), for one setting; metric is
+    None for a method that ranks by its own, as NNSlicer does."""
     chosen = [result for result in found if result.setting == setting]
     rows = []
     for result in chosen:
         points = results.frame([result], "points")
-        curve = points[(points["method"] == method) & (points["metric"] == metric)]
-        accuracy = at_rate(curve, rate)
+        own = points["metric"].isna() if metric is None else points["metric"] == metric
+        accuracy = at_rate(points[(points["method"] == method) & own], rate)
         base = result.tables["base"][0]["accuracy"]
         rows.append({"seed": result.seed, "accuracy": accuracy, "loss": base - accuracy})
     return pd.DataFrame(rows, columns=["seed", "accuracy", "loss"])
@@ -54,6 +55,7 @@ def rq1_base(found: list[Result], label: str) -> Markdown:
             {
                 "setting": TITLES[name],
                 "width": f"{shape['width']:g}",
+                "pixels": f"{shape['image_size']}²",
                 "parameters": f"{mine['parameters'].iloc[0]:,}",
                 "epochs": shape["epochs"],
                 "accuracy (%)": interval(mine["accuracy"]),
@@ -78,11 +80,14 @@ def rq1_rates(found: list[Result], label: str) -> Markdown:
             for method in METHODS:
                 row[method] = interval(accuracy_at(found, setting, method, metric, RATES[setting])["accuracy"])
             table.append(row)
+        row = {"setting": TITLES[setting], "metric": "NNSlicer's own", "compression": f"{RATES[setting]:.0%}"}
+        row |= {"global": interval(accuracy_at(found, setting, "nnslicer", None, RATES[setting])["accuracy"])}
+        table.append(row)
     caption = (
         "Accuracy (%) with only the slice active, at equal compression, linear between the measured points; "
-        "a dash where a seed's curve does not reach it."
+        "a dash where a seed's curve does not reach it. NNSlicer ranks by its own contributions, over all classes."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+    return fragments.table(pd.DataFrame(table).fillna(""), label, caption, found, texts=2)
 
 
 @or_nothing
