@@ -15,7 +15,13 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
 
 book: .venv/ready ## run the chapters and build the book [PRESET=smoke|quick|paper|published]; what is computed is kept
-	@$(PY) -m nssutils.runner book --preset $(PRESET)
+	@$(PY) -m snakemake --config preset=$(PRESET)
+
+quick: ## the same as make book PRESET=quick: the paper's data on a laptop
+	@$(MAKE) --no-print-directory book PRESET=quick
+
+paper: ## the same as make book PRESET=paper: for a GPU
+	@$(MAKE) --no-print-directory book PRESET=paper
 
 test: .venv/ready ## check the code's style and run every test
 	@$(PY) -m ruff check .
@@ -25,9 +31,9 @@ bench: .venv/ready ## time the fast algorithms against the plain ones
 	@for script in bench/[a-z]*.py; do $(PY) "$$script" || exit; done
 
 clean: ## remove what was built; .venv, datasets, checkpoints and computed results stay
-	rm -rf build
+	rm -rf build .snakemake
 
-.PHONY: help book test bench clean
+.PHONY: help book quick paper test bench clean
 
 # The file `ready` is written last: an environment whose making was cut short is made anew.
 .venv/ready: requirements.lock

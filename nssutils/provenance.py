@@ -13,6 +13,7 @@ import torch
 PACKAGE = Path(__file__).resolve().parent
 # Modules that shape no number by themselves: what they hold (a setting's fields) is recorded in full beside the digest.
 _NEUTRAL = {"nssutils.errors", "nssutils.settings", "nssutils.provenance"}
+_ARITHMETIC = ("torch", "torchvision", "numpy", "scikit-learn")
 
 
 def digest(value) -> str:
@@ -71,6 +72,12 @@ def device_name(device: torch.device) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries whose arithmetic is in a result."""
-    return {"python": platform.python_version()} | {
-        name: version(name) for name in ("nssutils", "torch", "torchvision", "numpy", "scikit-learn")
-    }
+    return {"python": platform.python_version()} | {name: version(name) for name in ("nssutils", *_ARITHMETIC)}
+
+
+@cache
+def lock() -> dict[str, str]:
+    """The versions of those libraries that requirements.lock names, which a GPU's machine may not have."""
+    lines = (PACKAGE.parent / "requirements.lock").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    return {name: pinned[name] for name in _ARITHMETIC}

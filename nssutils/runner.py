@@ -1,97 +1,30 @@
 """The `nss` command: run one chapter with checked parameters, or all of them and build the book; publish results.
 
-papermill executes the notebooks. It only warns of a parameter that a notebook does not have, so names and types are
-checked here against the cell tagged `parameters`, whose comments are also the chapter's help text.
+papermill executes the notebooks; what may be passed to them is checked by nssutils.chapters.
 """
 
 import argparse
-import ast
 import os
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import papermill
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from nssutils import book, figures, results, settings
-from nssutils.errors import NssError, near_miss
+from nssutils import book, chapters, figures, results, settings, studies, workflow
+from nssutils.chapters import BOOK, Scalar, UsageError
+from nssutils.errors import NssError
+from nssutils.workflow import BUILD
 
 ROOT = Path(__file__).resolve().parent.parent
-BOOK, BUILD = ROOT / "book", ROOT / "build"
 PRESETS = (*settings.PRESETS, "published")  # published: compute nothing, show the results that come with the book
 ENCRYPTED = Config(KernelManager={"transport_encryption": "auto"})  # else each kernel warns of its open local port
-
-Scalar = str | int | float | bool
-
-
-class UsageError(NssError):
-    """A chapter or parameter that does not exist, or a value of the wrong type."""
 
 
 class RunError(NssError):
     """A chapter that stopped half way."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One line of a chapter's `parameters` cell: `name = default  # help`."""
-
-    name: str
-    default: Scalar
-    help: str
-
-    @property
-    def kind(self) -> str:
-        return type(self.default).__name__
-
-    def parse(self, text: str) -> Scalar:
-        """The value that a text from the command line stands for, of the default's type."""
-        convert = {"bool": _boolean, "int": int, "float": float, "str": str}[self.kind]
-        try:
-            return convert(text)
-        except ValueError:
-            wanted = {"bool": "true or false", "int": "a whole number", "float": "a number"}[self.kind]
-            raise UsageError(f"parameter {self.name!r}: {text!r} given, expected {wanted}.") from None
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError(text)
-    return text.lower() == "true"
-
-
-def find(chapter: str, folder: Path = BOOK) -> Path:
-    """The notebook of a chapter. Raises UsageError naming the near miss."""
-    known = _chapters(folder)
-    if chapter not in known:
-        raise UsageError(f"unknown chapter {chapter!r}; known: {', '.join(known)}.{near_miss(chapter, known)}")
-    return folder / f"{chapter}.ipynb"
-
-
-def _chapters(folder: Path) -> list[str]:
-    return sorted(path.stem for path in folder.glob("*.ipynb"))
-
-
-def parameters(notebook: Path) -> dict[str, Parameter]:
-    """What a notebook's cell tagged `parameters` declares, by name."""
-    found = papermill.inspect_notebook(str(notebook)).values()
-    return {each["name"]: Parameter(each["name"], ast.literal_eval(each["default"]), each["help"]) for each in found}
-
-
-def check(given: list[str], known: dict[str, Parameter]) -> dict[str, Scalar]:
-    """The values of `name=value` texts. Raises UsageError for an unknown name or an ill-typed value."""
-    values = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"{text!r} given, expected name=value.")
-        if name not in known:
-            raise UsageError(f"unknown parameter {name!r}; known: {', '.join(known)}.{near_miss(name, known)}")
-        values[name] = known[name].parse(value)
-    return values
 
 
 def run(chapter: str, given: list[str], out: Path | None = None, folder: Path = BOOK) -> Path:
@@ -100,8 +33,8 @@ def run(chapter: str, given: list[str], out: Path | None = None, folder: Path = 
     Cells run in the copy's folder, so that what they write for the page lies beside it. A copy is kept also when a cell
     fails; one cut short is not, lest it be taken for a whole one. Raises UsageError or RunError.
     """
-    notebook = find(chapter, folder)
-    values = check(given, parameters(notebook))
+    notebook = chapters.find(chapter, folder)
+    values = chapters.check(given, chapters.parameters(notebook))
     out = (out or BUILD / "book" / notebook.name).absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix="_partial-") as scratch:  # the book leaves it out
@@ -132,9 +65,9 @@ def _execute(notebook: Path, out: Path, cwd: Path, values: dict[str, Scalar], at
 
 def make_book(preset: str, out: Path = BUILD, folder: Path = BOOK) -> Path:
     """Run every chapter at a preset and build the HTML; returns its first page."""
-    chapters = book.chapters(folder)
-    for number, chapter in enumerate(chapters, start=1):
-        _say(f"[{number}/{len(chapters)}] {chapter}, preset {preset}")
+    listed = book.chapters(folder)
+    for number, chapter in enumerate(listed, start=1):
+        _say(f"[{number}/{len(listed)}] {chapter}, preset {preset}")
         run(chapter, [f"preset={preset}"], out / "book" / f"{chapter}.ipynb", folder)
     _say("building the pages")
     book.copy_pages(folder, out / "book")
@@ -144,9 +77,9 @@ def make_book(preset: str, out: Path = BUILD, folder: Path = BOOK) -> Path:
 def describe(chapter: str | None, folder: Path = BOOK) -> str:
     """A chapter's help text: its parameters with their defaults and comments. For None: which chapters there are."""
     if chapter is None:
-        usage, title, rows = "CHAPTER", "chapters", [(name,) for name in _chapters(folder)]
+        usage, title, rows = "CHAPTER", "chapters", [(name,) for name in chapters.known(folder)]
     else:
-        known = parameters(find(chapter, folder)).values()
+        known = chapters.parameters(chapters.find(chapter, folder)).values()
         usage, title = chapter, "parameters and their defaults"
         rows = [(f"{each.name}={each.default}".ljust(24), each.kind.ljust(5), each.help) for each in known]
     lines = ["  " + "  ".join(row) for row in rows]
@@ -165,7 +98,7 @@ def _run(args: argparse.Namespace, folder: Path) -> None:
     if args.help:
         print(describe(args.chapter, folder))
     elif args.chapter is None:
-        raise UsageError(f"no chapter given; known: {', '.join(_chapters(folder))}.")
+        raise UsageError(f"no chapter given; known: {', '.join(chapters.known(folder))}.")
     else:
         _say(f"executed: {_shown(run(args.chapter, args.parameters, args.out, folder))}")
 
@@ -175,7 +108,7 @@ def _book(args: argparse.Namespace, folder: Path) -> None:
 
 
 def _publish(args: argparse.Namespace, folder: Path) -> None:
-    find(args.chapter, folder)
+    chapters.find(args.chapter, folder)
     for path in results.publish(args.chapter, args.preset):
         _say(f"published: {_shown(path)}")
     if args.chapter == "rq1_slicing":
@@ -185,25 +118,80 @@ def _publish(args: argparse.Namespace, folder: Path) -> None:
         )
 
 
-COMMANDS = {"run": _run, "book": _book, "publish": _publish}
+def _list(args: argparse.Namespace, folder: Path) -> None:
+    print(workflow.listing(args.presets or settings.PRESETS))
+
+
+def _fill(args: argparse.Namespace, folder: Path) -> None:
+    if args.job:
+        chapter, setting, seed = args.job
+        studies.fill(chapter, args.preset, setting, seed)
+        return
+    done, left = workflow.fill(args.preset, args.limit)
+    _say(f"{done} cells computed, {len(left)} left" + (f", the next: {left[0]}" if left else ""))
+
+
+def _train(args: argparse.Namespace, folder: Path) -> None:
+    workflow.train(args.preset, args.setting, args.seed)
+
+
+def _page(args: argparse.Namespace, folder: Path) -> None:
+    run(args.chapter, [f"preset={args.preset}"], BUILD / "book" / f"{args.chapter}.ipynb", folder)
+    workflow.stamped(workflow.executed(args.chapter), workflow.page_key(args.preset, args.chapter))
+
+
+def _pages(args: argparse.Namespace, folder: Path) -> None:
+    book.copy_pages(folder, BUILD / "book")
+    first = book.render(BUILD / "book", BUILD)
+    workflow.stamped(workflow.rendered(), workflow.book_key(args.preset))
+    _say(f"the book: {_shown(first)}")
+
+
+COMMANDS = {
+    "run": _run, "list": _list, "fill": _fill, "publish": _publish, "book": _book,
+    "train": _train, "page": _page, "pages": _pages,
+}  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nss", description="Run the chapters of the NeuSemSlice companion.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    one = commands.add_parser("run", help="execute a chapter (nss run CHAPTER --help: its parameters)", add_help=False)
+    def add(name: str, text: str, **more) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text, **more)
+
+    def preset(command: argparse.ArgumentParser, choices=PRESETS, **more) -> None:
+        command.add_argument("--preset", choices=choices, **more)
+
+    one = add("run", "execute a chapter (nss run CHAPTER --help: its parameters)", add_help=False)
     one.add_argument("chapter", nargs="?", metavar="CHAPTER")
     one.add_argument("-p", dest="parameters", metavar="NAME=VALUE", action="append", default=[])
     one.add_argument("--out", type=Path, metavar="FILE", help="where the executed copy goes")
     one.add_argument("-h", "--help", action="store_true", help="show the chapter's parameters")
 
-    whole = commands.add_parser("book", help="execute every chapter and build the book")
-    whole.add_argument("--preset", choices=PRESETS, default="smoke")
+    held = add("list", "what the store of results holds, stale results apart, and what is missing")
+    preset(held, settings.PRESETS, action="append", dest="presets", help="only this one; may be repeated")
 
-    out = commands.add_parser("publish", help="copy this machine's results of a chapter to data/results")
+    more = add("fill", "compute what the store lacks at a preset, the most informative first; stop when time is up")
+    preset(more, settings.PRESETS, required=True)
+    more.add_argument("--limit", type=float, default=0, metavar="SECONDS", help="0, the default: no limit")
+    more.add_argument("--job", nargs=3, metavar=("CHAPTER", "SETTING", "SEED"), help="only this cell")
+
+    out = add("publish", "copy this machine's results of a chapter to data/results")
     out.add_argument("chapter", metavar="CHAPTER")
-    out.add_argument("--preset", choices=[p for p in settings.PRESETS if p != "smoke"], required=True)
+    preset(out, [p for p in settings.PRESETS if p != "smoke"], required=True)
+
+    preset(add("book", "execute every chapter, one after another, and build the book"), default="smoke")
+
+    network = add("train", "a step of the workflow: train a setting's network")
+    network.add_argument("setting", choices=settings.NAMES, metavar="SETTING")
+    network.add_argument("seed", type=int, metavar="SEED")
+    preset(network, settings.PRESETS, required=True)
+
+    page = add("page", "a step of the workflow: execute a chapter for the book")
+    page.add_argument("chapter", metavar="CHAPTER")
+    preset(page, required=True)
+    preset(add("pages", "a step of the workflow: build the pages of the executed chapters"), required=True)
     return parser
 
 

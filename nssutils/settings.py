@@ -84,10 +84,18 @@ _QUICK = {
     "mlp-fmnist": dict(epochs=5, score_size=10_000),
     "alexnet-cifar10": dict(width=0.5, epochs=10, score_size=5_000, test_size=2_000),
     "vgg16-cifar10": dict(width=0.5, epochs=10, score_size=5_000, test_size=2_000),
+    # Small batches: a hundred layers learn little in as few steps as there are batches of 256.
     "resnet101-cifar10": dict(
-        width=0.25, image_size=16, epochs=10, train_size=20_000, score_size=2_560, test_size=1_000
+        width=0.25,
+        image_size=16,
+        epochs=10,
+        batch_size=64,
+        lr=0.05,
+        train_size=20_000,
+        score_size=2_560,
+        test_size=1_000,
     ),
-    "vgg19-imagenet10": dict(width=0.25, image_size=64, epochs=30, score_size=2_560),
+    "vgg19-imagenet10": dict(width=0.25, image_size=64, epochs=30, score_size=2_560, test_size=1_000),
 }
 
 # Scikit-learn's 1,797 handwritten digits, on thin networks: the whole path in minutes, no number worth quoting.

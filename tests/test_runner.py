@@ -4,7 +4,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from nssutils import book, results, runner, studies
+from nssutils import book, chapters, results, runner, studies
 
 PARAMETERS = """\
 preset = "smoke"  # how much to compute
@@ -149,21 +149,21 @@ def test_publish_copies_results_to_the_book(tmp_path, monkeypatch, capfd):
         runner.main(["publish", "pilot_global", "--preset", "smoke"])
 
 
-CHAPTERS = [path.stem for path in sorted(runner.BOOK.glob("*.ipynb"))]
+CHAPTERS = [path.stem for path in sorted(chapters.BOOK.glob("*.ipynb"))]
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_every_line_of_a_chapters_parameters_is_one(chapter):
     """papermill passes over a line whose comment it cannot parse; the parameter would then be unknown."""
-    cells = nbformat.read(runner.BOOK / f"{chapter}.ipynb", as_version=4).cells
+    cells = nbformat.read(chapters.BOOK / f"{chapter}.ipynb", as_version=4).cells
     (cell,) = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
-    known = runner.parameters(runner.BOOK / f"{chapter}.ipynb")
+    known = chapters.parameters(chapters.BOOK / f"{chapter}.ipynb")
     assert list(known) == [line.split(" = ")[0] for line in cell.source.splitlines()]
     assert all(parameter.help for parameter in known.values())
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_a_chapters_readings_are_its_studys_with_the_same_defaults(chapter):
-    known = {name: parameter.default for name, parameter in runner.parameters(runner.find(chapter)).items()}
+    known = {name: parameter.default for name, parameter in chapters.parameters(chapters.find(chapter)).items()}
     readings = studies.STUDIES[chapter].__kwdefaults__ or {}
     assert {name: known[name] for name in readings} == readings

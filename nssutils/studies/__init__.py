@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from nssutils import data, provenance, results, settings, training
+from nssutils import checksums, data, provenance, results, settings, training
 from nssutils.errors import NssError, near_miss
 from nssutils.studies import nnslicer, pilot, rq1, rq2, rq3, rq4
 
@@ -43,12 +43,12 @@ def fill(
     measure = STUDIES[chapter]
     changed = {name: value for name, value in readings.items() if value != _default(measure, name)}
     done = []
-    for name in _listed(setting, settings.NAMES):
+    for name in listed(setting, settings.NAMES):
         chosen = settings.get(name, preset)
         loaded = None
         for k in _seeds(seed, chosen):
             result = None if recompute else results.find(chapter, preset, name, k, changed)
-            if result is None or not _holds(result, measure, chosen):
+            if result is None or not holds(result, chosen):
                 print(f"{chapter}: {name}, preset {preset}, seed {k}", file=sys.stderr, flush=True)
                 loaded = loaded or data.load(chosen)
                 result = _measured(measure, chapter, chosen, k, loaded, changed)
@@ -71,9 +71,19 @@ def check(found: list[results.Result]) -> str:
     return f"{count}, every network at least twice as accurate as chance"
 
 
-def _holds(result: results.Result, measure: Callable, setting: settings.Setting) -> bool:
-    """Whether a result was measured with the setting as it is now, by the code as it is now."""
-    return result.provenance["setting"] == _described(setting) and result.provenance["code_sha256"] == _code(measure)
+def holds(result: results.Result, setting: settings.Setting) -> bool:
+    """Whether a result was measured with the setting, the code, the dataset and the lock as they are now.
+
+    A dataset that is not on this machine cannot have changed here. What a machine without the locked versions
+    measured says so in its provenance, and holds as long as the lock stays.
+    """
+    origin = result.provenance
+    if origin["setting"] != _described(setting) or origin["code_sha256"] != _code(STUDIES[result.chapter]):
+        return False
+    locked = origin.get("lock", origin["versions"])  # results of before the lock was recorded were made with it
+    if any(locked[name] != version for name, version in provenance.lock().items()):
+        return False
+    return checksums.of(setting) in (None, origin["data_sha256"])
 
 
 def _described(setting: settings.Setting) -> dict:
@@ -92,6 +102,7 @@ def _measured(measure: Callable, chapter: str, setting: settings.Setting, seed: 
         "setting": _described(setting),
         "device": provenance.device_name(training.device()),
         "versions": provenance.versions(),
+        "lock": provenance.lock(),
         "data_sha256": loaded.sha256,
         "code_sha256": _code(measure),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -107,7 +118,7 @@ def _default(measure: Callable, name: str):
     return defaults[name]
 
 
-def _listed(text: str, known: tuple[str, ...]) -> list[str]:
+def listed(text: str, known: tuple[str, ...]) -> list[str]:
     return list(known) if text == "all" else [part.strip() for part in text.split(",")]
 
 

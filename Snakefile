@@ -1,0 +1,89 @@
+# The workflow: networks -> one job per (chapter, setting, seed) -> chapters -> the book.
+#   make book | quick | paper, or with options of one's own: snakemake --config preset=quick --cores 4 --resources gpu=1
+# What is done is read off the store of results, never off a file's date: nssutils/workflow.py. The options that hold
+# unless given are in profiles/default/config.yaml.
+
+import os
+import sys
+
+import torch
+
+from nssutils import book, chapters
+from nssutils import workflow as store
+
+PRESET = config.get("preset", "smoke")
+JOBS = store.sync(PRESET)
+TODO = {(job.chapter, job.setting, str(job.seed)) for job in JOBS if not job.stamp.exists()}
+FIRST = {job.setting: min(other.seed for other in JOBS if other.setting == job.setting) for job in JOBS}
+
+NSS = f'"{sys.executable}" -m nssutils.runner'
+GPU = int(torch.cuda.is_available())  # what a job takes of the resource "gpu"; cores alone would not limit it
+# Many jobs with few threads each: a thread that waits for the others computes nothing.
+THREADS = max(1, (os.cpu_count() or 1) // 4)
+
+
+def relative(path):
+    return os.path.relpath(path)
+
+
+def networks(job):
+    """The networks that a job needs, if it has to be done: its own and, to find attacks by, the first seed's."""
+    if (job.chapter, job.setting, job.seed) not in TODO:
+        return []
+    return sorted({f"build/jobs/networks/{job.preset}/{job.setting}/seed{seed}" for seed in (job.seed, FIRST[job.setting])})
+
+
+wildcard_constraints:
+    preset="smoke|quick|paper",
+    setting="[a-z0-9-]+",
+    seed=r"\d+",
+
+
+rule pages:
+    input:
+        [relative(store.executed(chapter)) for chapter in book.chapters(chapters.BOOK)],
+    output:
+        relative(store.rendered()),
+    shell:
+        f"{NSS} pages --preset {PRESET}"
+
+
+rule chapter:
+    input:
+        lambda one: [relative(job.stamp) for job in JOBS if job.chapter == one.chapter],
+    output:
+        "build/jobs/executed/{chapter}",
+    log:
+        "build/jobs/executed/{chapter}.log",
+    retries: 2  # a kernel may fail to start on a busy machine
+    shell:
+        f"{NSS} page {{wildcards.chapter}} --preset {PRESET} > {{log}} 2>&1"
+
+
+rule job:
+    input:
+        networks,
+    output:
+        touch("build/jobs/{preset}/{chapter}/{setting}/seed{seed}"),
+    log:
+        "build/jobs/{preset}/{chapter}/{setting}/seed{seed}.log",
+    threads: THREADS
+    resources:
+        gpu=GPU,
+    shell:
+        f"OMP_NUM_THREADS={{threads}} {NSS} fill --preset {{wildcards.preset}}"
+        " --job {wildcards.chapter} {wildcards.setting} {wildcards.seed} > {log} 2>&1"
+
+
+rule network:
+    output:
+        touch("build/jobs/networks/{preset}/{setting}/seed{seed}"),
+    log:
+        "build/jobs/networks/{preset}/{setting}/seed{seed}.log",
+    priority: 1  # the chapters wait for it
+    threads: THREADS
+    resources:
+        gpu=GPU,
+    shell:
+        f"OMP_NUM_THREADS={{threads}} {NSS} train {{wildcards.setting}} {{wildcards.seed}}"
+        " --preset {wildcards.preset} > {log} 2>&1"

@@ -1,0 +1,52 @@
+"""Checksums of the datasets on this machine, without reading them again while their files are the same."""
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+
+from nssutils import data, provenance
+from nssutils.settings import Setting
+
+# Where each dataset lies in data.root(); of several places the first that is there.
+PLACES = {
+    "mnist": ("MNIST/raw",),
+    "fashion-mnist": ("FashionMNIST/raw",),
+    "cifar10": ("cifar-10-batches-py", "cifar10.npz"),
+    "imagenet10": ("imagenet10",),
+}
+
+
+def of(setting: Setting) -> str | None:
+    """The SHA-256 that data.load gives the setting's dataset; None where the dataset is not on this machine.
+
+    A file's date and size decide only whether the dataset is read again: what is the same has the same checksum.
+    """
+    if setting.dataset not in PLACES:
+        return _with_library(setting)
+    place = next((data.root() / name for name in PLACES[setting.dataset] if (data.root() / name).exists()), None)
+    if place is None:
+        return None
+    # Photographs are scaled to the setting's size before they are summed up.
+    seen = provenance.digest([setting.dataset, setting.image_size, _files(place)])
+    file = data.CACHE / "checksums.json"
+    known = json.loads(file.read_text()) if file.exists() else {}
+    if seen not in known:
+        known[seen] = data.load(setting).sha256
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+        partial.write_text(json.dumps(known, indent=1))
+        os.replace(partial, file)
+    return known[seen]
+
+
+@cache
+def _with_library(setting: Setting) -> str:
+    """Of a dataset that comes with a library, which does not change while this runs."""
+    return data.load(setting).sha256
+
+
+def _files(place: Path) -> list[list]:
+    """Name, size and date of every file."""
+    files = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+    return [[str(path.relative_to(place)), path.stat().st_size, path.stat().st_mtime_ns] for path in files]

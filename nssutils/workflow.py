@@ -1,0 +1,213 @@
+"""What the store of results lacks, in which order to compute it, and the stamps that tell Snakemake what is done.
+
+A stamp's date means nothing: before Snakemake looks, `sync` makes the stamps agree with the store, where a result
+counts as done while its setting, code, dataset and lock are the present ones (studies.holds).
+"""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nssutils import book, chapters, data, provenance, results, settings, studies, training
+from nssutils.errors import NssError
+
+BUILD = chapters.BOOK.parent / "build"
+STAMPS = BUILD / "jobs"
+# Settings by what is worth knowing first where time is short; within one, chapters in the book's order.
+FIRST = ("vgg16-cifar10", "alexnet-cifar10", "resnet101-cifar10", "vgg19-imagenet10", "mlp-mnist", "mlp-fmnist")
+
+
+class TimeIsUp(NssError):
+    """The time limit was reached; what is complete is stored."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell of the store."""
+
+    chapter: str
+    preset: str
+    setting: str
+    seed: int
+
+    @property
+    def stamp(self) -> Path:
+        return STAMPS / self.preset / self.chapter / self.setting / f"seed{self.seed}"
+
+    def __str__(self) -> str:
+        return f"{self.chapter}, {self.setting}, preset {self.preset}, seed {self.seed}"
+
+
+def jobs(preset: str, folder: Path = chapters.BOOK) -> list[Job]:
+    """Every cell of the store at a preset: each chapter's own settings, each of their seeds. None at "published"."""
+    if preset == "published":
+        return []
+    found = []
+    for chapter in book.chapters(folder):
+        chosen = chapters.parameters(chapters.find(chapter, folder))["setting"].default
+        for name in studies.listed(chosen, settings.NAMES):
+            found += [Job(chapter, preset, name, seed) for seed in settings.get(name, preset).seeds]
+    return found
+
+
+def state(job: Job) -> str:
+    """ "held", "stale" (measured, but not with the present setting, code, dataset and lock) or "missing"."""
+    result = results.find(job.chapter, job.preset, job.setting, job.seed)
+    if result is None:
+        return "missing"
+    return "held" if studies.holds(result, settings.get(job.setting, job.preset)) else "stale"
+
+
+def ordered(wanted: Iterable[Job]) -> list[Job]:
+    """The most informative first: one seed of everything before a second one of anything, then by FIRST, so that the
+    chapters of a network follow its training."""
+    return sorted(
+        wanted, key=lambda job: (job.seed, FIRST.index(job.setting), list(studies.STUDIES).index(job.chapter))
+    )
+
+
+def compute(job: Job) -> None:
+    """Measure one cell unless the store holds it."""
+    studies.fill(job.chapter, job.preset, job.setting, job.seed)
+
+
+def train(preset: str, name: str, seed: int) -> None:
+    """Leave the network that a setting's chapters share in the checkpoints."""
+    setting = settings.get(name, preset)
+    training.trained(setting, seed, data.load(setting))
+
+
+def fill(preset: str, limit: float = 0) -> tuple[int, list[Job]]:
+    """Compute what the store lacks at a preset, the most informative first, for at most `limit` seconds (0: no limit).
+
+    Returns how many cells were computed and which are left. Only complete results are stored; a training that is cut
+    short goes on from its last whole epoch in the next call.
+    """
+    left, done = ordered(job for job in jobs(preset) if state(job) != "held"), 0
+    try:
+        with _limited(limit):
+            while left:
+                compute(left[0])
+                left, done = left[1:], done + 1
+    except TimeIsUp:
+        print(f"time is up during {left[0]}", file=sys.stderr)
+    return done, left
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Within the block TimeIsUp is raised after so many seconds, between two operations."""
+
+    def stop(*_) -> None:
+        raise TimeIsUp(f"{seconds:g} seconds are over.")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def listing(presets: Iterable[str] = settings.PRESETS) -> str:
+    """What the store holds: for every chapter and setting, at each preset, how many of the seeds; stale ones apart."""
+    presets = list(presets)
+    cells: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for preset in presets:
+        for job in jobs(preset):
+            cells.setdefault((job.chapter, job.setting), {}).setdefault(preset, []).append(state(job))
+    rows = [("chapter", "setting", *presets)]
+    for (chapter, setting), by_preset in cells.items():
+        texts = []
+        for preset in presets:
+            states = by_preset[preset]
+            stale = states.count("stale")
+            texts.append(f"{states.count('held')} of {len(states)}" + (f", {stale} stale" if stale else ""))
+        rows.append((chapter, setting, *texts))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def sync(preset: str) -> list[Job]:
+    """Make the stamps agree with the store and with what was executed last; returns the preset's jobs.
+
+    A chapter's stamp holds the digest of all that its page shows; a job that is not done undoes its chapter, and a
+    chapter the book.
+    """
+    found = jobs(preset)
+    undone = set()
+    for job in found:
+        if state(job) == "held":
+            job.stamp.parent.mkdir(parents=True, exist_ok=True)
+            job.stamp.touch()
+        else:
+            job.stamp.unlink(missing_ok=True)
+            undone.add(job.chapter)
+    shutil.rmtree(STAMPS / "networks" / preset, ignore_errors=True)  # asked for by undone jobs only
+    for chapter in book.chapters(chapters.BOOK):
+        stamp = executed(chapter)
+        copy = BUILD / "book" / f"{chapter}.ipynb"
+        if (
+            chapter in undone
+            or not copy.exists()
+            or not stamp.exists()
+            or stamp.read_text() != page_key(preset, chapter)
+        ):
+            stamp.unlink(missing_ok=True)
+            undone.add("the book")
+    first, stamp = BUILD / "_build" / "html" / "index.html", rendered()
+    if undone or not first.exists() or not stamp.exists() or stamp.read_text() != book_key(preset):
+        stamp.unlink(missing_ok=True)
+    return found
+
+
+def executed(chapter: str) -> Path:
+    """The stamp of a chapter's executed copy, whatever the preset: there is one copy."""
+    return STAMPS / "executed" / chapter
+
+
+def rendered() -> Path:
+    """The stamp of the pages."""
+    return STAMPS / "rendered"
+
+
+def stamped(stamp: Path, key: str) -> None:
+    """Write a stamp, atomically."""
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    partial = stamp.with_name(f"{stamp.name}.{os.getpid()}.partial")
+    partial.write_text(key)
+    os.replace(partial, stamp)
+
+
+def page_key(preset: str, chapter: str) -> str:
+    """Digest of what a chapter's page depends on: its notebook, the results it shows, the code that draws them."""
+    shown = results.published(chapter)
+    for job in (job for job in jobs(preset) if job.chapter == chapter):
+        found = results.find(job.chapter, job.preset, job.setting, job.seed)
+        shown += [found] if found else []
+    drawing = provenance.code_digest(
+        "fragments", *(f"{kind}.{path.stem}" for kind in ("tables", "figures") for path in _modules(kind))
+    )
+    return provenance.digest(
+        [preset, chapters.find(chapter).read_text(), [result.provenance | result.tables for result in shown], drawing]
+    )
+
+
+def book_key(preset: str) -> str:
+    """Digest of what the pages depend on: every chapter's key, and the files of book/ that are no notebooks."""
+    pages = sorted(path for path in chapters.BOOK.rglob("*") if path.is_file() and path.suffix != ".ipynb")
+    texts = [[str(path.relative_to(chapters.BOOK)), path.read_bytes().hex()] for path in (*pages,)]
+    keys = [page_key(preset, chapter) for chapter in book.chapters(chapters.BOOK)]
+    return provenance.digest([keys, texts, book.CONFIG.read_text()])
+
+
+def _modules(folder: str) -> list[Path]:
+    return sorted(path for path in (provenance.PACKAGE / folder).glob("*.py") if path.stem != "__init__")

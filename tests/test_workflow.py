@@ -1,0 +1,204 @@
+"""What counts as done, what is computed next, and what a time limit leaves."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from nssutils import chapters, checksums, data, provenance, results, runner, settings, studies, workflow
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """An empty store and build folder, and chapters that cost nothing: {(chapter, setting, seed): calls}."""
+    monkeypatch.setenv("NSS_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setattr(results, "PUBLISHED", tmp_path / "published")
+    monkeypatch.setattr(workflow, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(workflow, "STAMPS", tmp_path / "build" / "jobs")
+    calls: dict = {}
+
+    def study(chapter):
+        def measure(setting, seed, loaded):
+            calls[chapter, setting.name, seed] = calls.get((chapter, setting.name, seed), 0) + 1
+            return {"base": [{"accuracy": 0.5}]}
+
+        measure.__module__ = "nssutils.studies.pilot"
+        return measure
+
+    for chapter in studies.STUDIES:
+        monkeypatch.setitem(studies.STUDIES, chapter, study(chapter))
+    return calls
+
+
+def test_every_cell_of_the_store_is_a_job():
+    found = workflow.jobs("paper")
+    assert len(found) == len(set(found)) == 5 * (1 + 1 + 4 * 6 + 2)
+    assert workflow.jobs("published") == []
+    assert {job.chapter for job in found} == set(studies.STUDIES)
+
+
+def test_a_job_is_stale_exactly_when_what_it_depends_on_has_changed(store, monkeypatch):
+    job = workflow.Job("pilot_global", "smoke", "vgg16-cifar10", 0)
+    assert workflow.state(job) == "missing"
+    workflow.compute(job)
+    assert workflow.state(job) == "held"
+    file = results.path(results.local(), "pilot_global", "smoke", "vgg16-cifar10", 0, {})
+    os.utime(file, (0, 0))  # no date plays a part
+    assert workflow.state(job) == "held"
+    for changed in (
+        lambda patch: patch.setattr(provenance, "code_digest", lambda *modules: "0" * 64),
+        lambda patch: patch.setitem(settings._SMOKE, "vgg16-cifar10", settings._SMOKE["vgg16-cifar10"] | {"epochs": 9}),
+        lambda patch: patch.setattr(checksums, "of", lambda setting: "0" * 64),
+        lambda patch: patch.setattr(provenance, "lock", lambda: {"torch": "3.0"}),
+    ):
+        with monkeypatch.context() as patch:
+            changed(patch)
+            assert workflow.state(job) == "stale"
+        assert workflow.state(job) == "held"
+    with monkeypatch.context() as patch:
+        patch.setattr(checksums, "of", lambda setting: None)  # a dataset that is not here cannot have changed here
+        assert workflow.state(job) == "held"
+
+
+def test_the_lock_counts_not_what_is_installed(store, monkeypatch):
+    """A GPU's machine may have another torch; its results hold here as long as the lock is the same."""
+    job = workflow.Job("pilot_global", "smoke", "vgg16-cifar10", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(provenance, "versions", lambda: dict.fromkeys(provenance.lock(), "2.11.0"))
+        workflow.compute(job)
+    (result,) = studies.fill("pilot_global", "smoke", "vgg16-cifar10", 0)
+    assert result.provenance["versions"]["torch"] == "2.11.0" and store["pilot_global", "vgg16-cifar10", 0] == 1
+    assert result.provenance["lock"]["torch"] == provenance.lock()["torch"]
+
+
+def test_checksum_is_that_of_the_data_and_no_date_changes_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "CACHE", tmp_path / "cache")
+    monkeypatch.setenv("NSS_DATA", str(tmp_path))
+    setting = settings.get("vgg16-cifar10", "quick")
+    assert checksums.of(setting) is None
+    (tmp_path / "cifar10.npz").write_bytes(b"first")
+    reads = []
+
+    def load(setting):
+        reads.append(setting)
+        content = (tmp_path / "cifar10.npz").read_bytes()
+        return data.Data(*[torch.empty(0)] * 4, sha256=content.hex())
+
+    monkeypatch.setattr(data, "load", load)
+    first = checksums.of(setting)
+    assert checksums.of(setting) == first == b"first".hex() and len(reads) == 1
+    (tmp_path / "cifar10.npz").touch()
+    assert checksums.of(setting) == first  # read again, found the same
+    (tmp_path / "cifar10.npz").write_bytes(b"second")
+    assert checksums.of(setting) == b"second".hex()
+    monkeypatch.undo()
+    smoke = settings.get("vgg16-cifar10", "smoke")
+    assert checksums.of(smoke) == data.load(smoke).sha256
+
+
+def test_most_informative_first():
+    order = workflow.ordered(workflow.jobs("quick"))
+    assert [job.seed for job in order] == sorted(job.seed for job in order)
+    first = [job for job in order if job.seed == 0]
+    assert [job.chapter for job in first[:4]] == [
+        "pilot_global",
+        "pilot_categorywise",
+        "rq1_slicing",
+        "rq2_restructuring",
+    ]
+    assert {job.setting for job in first[:7]} == {"vgg16-cifar10"}
+    assert set(workflow.FIRST) == set(settings.NAMES)
+
+
+def test_fill_goes_on_where_the_store_stands(store):
+    total = len(workflow.jobs("smoke"))
+    assert workflow.fill("smoke") == (total, [])
+    assert workflow.fill("smoke") == (0, [])
+    assert set(store.values()) == {1} and len(store) == total
+    listed = workflow.listing(["smoke"]).splitlines()
+    assert len(listed) == 1 + total and all(line.endswith("1 of 1") for line in listed[1:])
+
+
+def test_a_limit_keeps_what_is_complete_and_nothing_else(store, monkeypatch):
+    second = workflow.ordered(workflow.jobs("smoke"))[1]
+
+    def slow(setting, seed, loaded):
+        while True:
+            time.sleep(0.01)
+
+    slow.__module__ = "nssutils.studies.pilot"
+    with monkeypatch.context() as patch:
+        patch.setitem(studies.STUDIES, second.chapter, slow)
+        done, left = workflow.fill("smoke", limit=0.5)
+    assert done == 1 and left[0] == second and len(left) == len(workflow.jobs("smoke")) - 1
+    assert len(list(results.local().rglob("*"))) == len(list(results.local().rglob("seed0.json"))) + 3  # and 3 folders
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    assert workflow.fill("smoke")[1] == []
+
+
+def test_stamps_say_what_the_store_holds(store, monkeypatch):
+    found = workflow.sync("smoke")
+    assert not any(job.stamp.exists() for job in found)
+    workflow.fill("smoke")
+    workflow.sync("smoke")
+    assert all(job.stamp.exists() for job in found)
+    for chapter in studies.STUDIES:  # as if executed
+        (workflow.BUILD / "book").mkdir(exist_ok=True, parents=True)
+        (workflow.BUILD / "book" / f"{chapter}.ipynb").touch()
+        workflow.stamped(workflow.executed(chapter), workflow.page_key("smoke", chapter))
+    (workflow.BUILD / "_build/html").mkdir(parents=True)
+    (workflow.BUILD / "_build/html/index.html").touch()
+    workflow.stamped(workflow.rendered(), workflow.book_key("smoke"))
+    workflow.sync("smoke")
+    assert all(workflow.executed(chapter).exists() for chapter in studies.STUDIES) and workflow.rendered().exists()
+    workflow.sync("published")  # shows other results: every page is to be made anew
+    assert not any(workflow.executed(chapter).exists() for chapter in studies.STUDIES)
+    assert not workflow.rendered().exists()
+    for chapter in studies.STUDIES:
+        workflow.stamped(workflow.executed(chapter), workflow.page_key("smoke", chapter))
+    results.path(results.local(), "rq1_slicing", "smoke", "mlp-mnist", 0, {}).unlink()
+    workflow.sync("smoke")
+    gone = [job for job in found if not job.stamp.exists()]
+    assert gone == [workflow.Job("rq1_slicing", "smoke", "mlp-mnist", 0)]
+    assert not workflow.executed("rq1_slicing").exists() and workflow.executed("rq2_restructuring").exists()
+
+
+def test_commands(store, capsys, monkeypatch):
+    assert runner.main(["fill", "--preset", "smoke", "--job", "rq1_slicing", "mlp-mnist", "0"]) == 0
+    assert list(store) == [("rq1_slicing", "mlp-mnist", 0)]
+    assert runner.main(["list", "--preset", "smoke"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["chapter", "setting", "smoke"]
+    assert ["rq1_slicing", "mlp-mnist", "1", "of", "1"] in rows and [
+        "rq1_slicing",
+        "mlp-fmnist",
+        "0",
+        "of",
+        "1",
+    ] in rows
+    assert runner.main(["fill", "--preset", "smoke"]) == 0
+    assert re.search(r"\d+ cells computed, 0 left", capsys.readouterr().err)
+    assert runner.main(["fill", "--preset", "smoke", "--job", "rq1_slicing", "mlp", "0"]) == 1
+    assert "unknown setting 'mlp'" in capsys.readouterr().err
+
+
+def test_snakemake_asks_for_every_chapter_and_computes_nothing_published(tmp_path):
+    """A dry run in a copy, so that no stamp of this folder is touched."""
+    for name in ("nssutils", "book", "data/results", "data/paper", "profiles"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "_config.yml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "2", "--config", "preset=published"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(rf"^chapter +{len(chapters.known())}$", done.stdout, re.M), done.stdout
+    assert not re.search(r"^(job|network) +\d+$", done.stdout, re.M)
