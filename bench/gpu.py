@@ -29,8 +29,9 @@ SIZES = {"mnist": (60_000, 10_000), "fashion-mnist": (60_000, 10_000), "cifar10"
 SIZES["imagenet10"] = (9_469, 3_925)
 
 
-def passes(setting: settings.Setting) -> dict[str, tuple[float, float, float]]:
-    """{chapter: (forward passes while training, forward passes otherwise, images that NNSlicer slices)}."""
+def passes(setting: settings.Setting, flops: float) -> dict[str, tuple[float, float, float]]:
+    """{chapter: (forward passes while training, forward passes otherwise, images that NNSlicer slices)}; one pass
+    takes `flops`."""
     train, test = SIZES[setting.dataset]
     chosen = BEST_METRICS * train + 26 * common.CHOSEN_ON["paper"]  # 2 metrics, 13 thetas
     parts, learned = rq3.IMAGES["paper"], rq4.EPOCHS["paper"]
@@ -40,11 +41,12 @@ def passes(setting: settings.Setting) -> dict[str, tuple[float, float, float]]:
         sizes = sizes | nnslicer_detection.CONV_MOST
     sliced = 3.8 * sizes["train"] + 5.2 * sizes["test"] + nnslicer.RANKING["paper"] * setting.n_classes
     pruned = sum(k / 10 for k in nnslicer_pruning.CLASSES) * 25
+    afforded = max(1, min(rq1.SLICED["paper"], int(rq1.TERMS // (flops / 2 * setting.n_classes))))
     return {
         "training": (BACK * setting.epochs * train, 0, 0),
         "pilot_global": (0, ALL_METRICS * train + 25 * test, 0),
         "pilot_categorywise": (0, ALL_METRICS * train + 25 * test, 0),
-        "rq1_slicing": (0, (ALL_METRICS + EACH_METRIC) * train + 160 * test, 10 * rq1.SLICED["paper"]),
+        "rq1_slicing": (0, (ALL_METRICS + EACH_METRIC) * train + 160 * test, 10 * afforded),
         "rq2_restructuring": (8 * BACK * train, chosen + STEPS * (test + common.CHOSEN_ON["paper"]), 0),
         "rq3_readaptation": (
             8 * len(rq3.RATES["paper"]) * rq3.EPOCHS["paper"] * 2 * parts["repair"] * BACK,
@@ -73,7 +75,7 @@ def seconds(setting: settings.Setting) -> dict[str, float]:
         chapter: max(trained * flops / TRAINING, trained / setting.batch_size * launch)
         + max(seen * flops / INFERENCE, seen / EVALUATED * launch)
         + sliced * flops / 2 / SORTED
-        for chapter, (trained, seen, sliced) in passes(setting).items()
+        for chapter, (trained, seen, sliced) in passes(setting, flops).items()
     }
 
 

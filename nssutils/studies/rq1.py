@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nssutils import contribution, data, deeparc, neurons, nnslicer, slicing, training
+from nssutils import contribution, costs, data, deeparc, neurons, nnslicer, slicing, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import common
@@ -15,6 +15,7 @@ from nssutils.studies import common
 THETAS = tuple(round(0.90 + 0.01 * i, 2) for i in range(10))
 SHARES = tuple(round(0.1 * i, 1) for i in range(1, 11))
 SLICED = {"smoke": 2, "quick": 5, "paper": 20}  # training images of each class that NNSlicer's ranking is made of
+TERMS = 1e10  # of weighted sums, to be sorted for all of them: large networks are sliced for fewer images
 
 
 def measure(
@@ -68,7 +69,8 @@ def measure(
 
 def _nnslicer_ranking(net: nn.Module, x: Tensor, y: Tensor, setting: Setting) -> dict[str, Tensor]:
     """Neurons by descending size of NNSlicer's contributions {layer: (1, width)}, added up over the classes."""
-    few = data.first_per_class(y, SLICED[setting.preset])
+    afford = int(TERMS // (costs.flops(net, x[:1]) / 2 * setting.n_classes))
+    few = data.first_per_class(y, max(1, min(SLICED[setting.preset], afford)))
     found, _ = nnslicer.class_contributions(net, x[few], y[few], nnslicer.profile(net, x), n_classes=setting.n_classes)
     return {name: contribution.ranking(value.abs().sum(0, keepdim=True)) for name, value in found.items()}
 
