@@ -116,24 +116,32 @@ def _limited(seconds: float) -> Iterator[None]:
 
 
 def listing(presets: Iterable[str] = settings.PRESETS) -> str:
-    """What the store holds: for every chapter and setting, at each preset, how many of the seeds; stale ones apart."""
+    """What the store holds: for every chapter and setting, at each preset, which seeds; what is stale or missing is
+    named as such."""
     presets = list(presets)
-    cells: dict[tuple[str, str], dict[str, list[str]]] = {}
+    cells: dict[tuple[str, str], dict[str, dict[str, list[int]]]] = {}
     for preset in presets:
         for job in jobs(preset):
-            cells.setdefault((job.chapter, job.setting), {}).setdefault(preset, []).append(state(job))
+            by_preset = cells.setdefault((job.chapter, job.setting), {})
+            by_preset.setdefault(preset, {}).setdefault(state(job), []).append(job.seed)
     rows = [("chapter", "setting", *presets)]
     for (chapter, setting), by_preset in cells.items():
-        texts = []
-        for preset in presets:
-            states = by_preset[preset]
-            stale = states.count("stale")
-            texts.append(f"{states.count('held')} of {len(states)}" + (f", {stale} stale" if stale else ""))
-        rows.append((chapter, setting, *texts))
+        rows.append((chapter, setting, *(_states(by_preset[preset]) for preset in presets)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def _states(seeds: dict[str, list[int]]) -> str:
+    """Seeds by state as a text: "0-4", or "0, 1-2 missing"."""
+    texts = []
+    for what, found in seeds.items():
+        # Presets number their seeds without gaps; what is missing may have some.
+        whole = len(found) > 1 and found == list(range(found[0], found[-1] + 1))
+        text = f"{found[0]}-{found[-1]}" if whole else " ".join(map(str, found))
+        texts.append(text if what == "held" else f"{text} {what}")
+    return ", ".join(texts)
 
 
 def sync(preset: str) -> list[Job]:
