@@ -59,9 +59,11 @@ def measure(
 
         clean = {part: seen(images[part][0]) for part in ("train", "test")}
         pairs = {case: (clean[case[0]][fooled], seen(adversarial)) for case, (fooled, adversarial) in moved.items()}
-        known = [pair for (part, *_), pair in pairs.items() if part == "train"]
-        none = [torch.empty(0)]  # which the detector refuses
-        model = detection.detector(*(torch.cat([pair[side] for pair in known] or none) for side in (0, 1)), seed)
+        known = [case for case in moved if case[0] == "train"]
+        # Each clean image once: a forest learns by heart what it is shown four times, and takes all else for an attack.
+        used = torch.stack([moved[case][0] for case in known]).any(0) if known else torch.tensor([], dtype=torch.int64)
+        adversarial = torch.cat([pairs[case][1] for case in known] or [torch.empty(0)])  # none: the detector refuses
+        model = detection.detector(clean["train"][used], adversarial, seed)
         rows += [
             {"features": kind, "attack": attack, "strength": strength} | detection.judge(model, *pair)
             for (part, attack, strength), pair in pairs.items()
