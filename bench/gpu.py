@@ -90,14 +90,14 @@ def measured(chapter: str, name: str) -> str:
 wanted = {(job.chapter, job.setting): 0 for job in workflow.jobs("paper")}
 for job in workflow.jobs("paper"):
     wanted[job.chapter, job.setting] += 1
-rows, total = [], 0.0
+rows, hours = [], dict.fromkeys(settings.NAMES, 0.0)
 for name in settings.NAMES:
     setting = settings.get(name)
     estimate = seconds(setting)
     for chapter, value in estimate.items():
         seeds = len(setting.seeds) if chapter == "training" else wanted.get((chapter, name), 0)
         if seeds:
-            total += seeds * value
+            hours[name] += seeds * value / 3600
             rows.append(
                 f"| {chapter} | {name} | {value:.0f} | {seeds} | {seeds * value / 60:.1f} | {measured(chapter, name)} |"
             )
@@ -108,6 +108,8 @@ print("Printed by `python bench/gpu.py`, whose constants say what is assumed. Tr
 print("| chapter | setting | estimated seconds a seed | seeds | minutes | measured seconds a seed |")
 print("|:---|:---|---:|---:|---:|---:|")
 print("\n".join(rows))
+total = sum(hours.values())
+by_setting = ", ".join(f"{name} {value:.1f}" for name, value in hours.items())
 print(
-    f"\nEstimated in all: {total / 3600:.2f} hours; target: {TARGET} ({'met' if total <= TARGET * 3600 else 'missed'})."
+    f"\nEstimated in all: {total:.1f} hours ({by_setting}); target: {TARGET}, {'met' if total <= TARGET else 'missed'}."
 )
