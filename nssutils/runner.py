@@ -24,7 +24,7 @@ ENCRYPTED = Config(KernelManager={"transport_encryption": "auto"})  # else each 
 
 
 class RunError(NssError):
-    """A chapter that stopped half way."""
+    """A chapter that stopped half way, or cells that could not be computed."""
 
 
 def run(chapter: str, given: list[str], out: Path | None = None, folder: Path = BOOK) -> Path:
@@ -127,8 +127,10 @@ def _fill(args: argparse.Namespace, folder: Path) -> None:
         chapter, setting, seed = args.job
         studies.fill(chapter, args.preset, setting, seed)
         return
-    done, left = workflow.fill(args.preset, args.limit)
+    done, left, failed = workflow.fill(args.preset, args.limit)
     _say(f"{done} cells computed, {len(left)} left" + (f", the next: {left[0]}" if left else ""))
+    if failed:
+        raise RunError(f"{len(failed)} cells failed, see above: " + "; ".join(map(str, failed)))
 
 
 def _train(args: argparse.Namespace, folder: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,21 +83,31 @@ def train(preset: str, name: str, seed: int) -> None:
     training.trained(setting, seed, data.load(setting))
 
 
-def fill(preset: str, limit: float = 0) -> tuple[int, list[Job]]:
+def fill(preset: str, limit: float = 0) -> tuple[int, list[Job], list[Job]]:
     """Compute what the store lacks at a preset, the most informative first, for at most `limit` seconds (0: no limit).
 
-    Returns how many cells were computed and which are left. Only complete results are stored; a training that is cut
-    short goes on from its last whole epoch in the next call.
+    Returns how many cells were computed, which are left and which of these failed: their tracebacks are printed, and
+    the others are computed all the same. Only complete results are stored; a training that is cut short goes on from
+    its last whole epoch in the next call.
     """
-    left, done = ordered(job for job in jobs(preset) if state(job) != "held"), 0
+    waiting = ordered(job for job in jobs(preset) if state(job) != "held")
+    done, failed = 0, []
     try:
         with _limited(limit):
-            while left:
-                compute(left[0])
-                left, done = left[1:], done + 1
+            while waiting:
+                try:
+                    compute(waiting[0])
+                    done += 1
+                except TimeIsUp:
+                    raise
+                except Exception:  # a dataset that is not there, a GPU without memory: no reason to stop the rest
+                    print(f"{waiting[0]} failed:", file=sys.stderr)
+                    traceback.print_exc()
+                    failed.append(waiting[0])
+                waiting = waiting[1:]
     except TimeIsUp:
-        print(f"time is up during {left[0]}", file=sys.stderr)
-    return done, left
+        print(f"time is up during {waiting[0]}", file=sys.stderr)
+    return done, failed + waiting, failed
 
 
 @contextmanager

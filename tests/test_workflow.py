@@ -127,8 +127,8 @@ def test_seeds_are_listed_by_state():
 
 def test_fill_goes_on_where_the_store_stands(store):
     total = len(workflow.jobs("smoke"))
-    assert workflow.fill("smoke") == (total, [])
-    assert workflow.fill("smoke") == (0, [])
+    assert workflow.fill("smoke") == (total, [], [])
+    assert workflow.fill("smoke") == (0, [], [])
     assert set(store.values()) == {1} and len(store) == total
     listed = workflow.listing(["smoke"]).splitlines()
     assert len(listed) == 1 + total and all(line.split()[2:] == ["0"] for line in listed[1:])
@@ -144,11 +144,25 @@ def test_a_limit_keeps_what_is_complete_and_nothing_else(store, monkeypatch):
     slow.__module__ = "nssutils.studies.pilot"
     with monkeypatch.context() as patch:
         patch.setitem(studies.STUDIES, second.chapter, slow)
-        done, left = workflow.fill("smoke", limit=0.5)
-    assert done == 1 and left[0] == second and len(left) == len(workflow.jobs("smoke")) - 1
+        done, left, failed = workflow.fill("smoke", limit=0.5)
+    assert done == 1 and failed == [] and left[0] == second and len(left) == len(workflow.jobs("smoke")) - 1
     assert len(list(results.local().rglob("*"))) == len(list(results.local().rglob("seed0.json"))) + 3  # and 3 folders
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
     assert workflow.fill("smoke")[1] == []
+
+
+def test_a_failure_does_not_stop_the_rest(store, monkeypatch, capsys):
+    def failing(setting, seed, loaded):
+        raise ZeroDivisionError("no memory")
+
+    failing.__module__ = "nssutils.studies.pilot"
+    with monkeypatch.context() as patch:
+        patch.setitem(studies.STUDIES, "rq1_slicing", failing)
+        assert runner.main(["fill", "--preset", "smoke"]) == 1
+    shown = capsys.readouterr().err
+    assert "ZeroDivisionError: no memory" in shown and "6 cells failed, see above: rq1_slicing, vgg16" in shown
+    done, left, failed = workflow.fill("smoke")
+    assert (done, left, failed) == (6, [], []) and set(store.values()) == {1}
 
 
 def test_stamps_say_what_the_store_holds(store, monkeypatch):
