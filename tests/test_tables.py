@@ -69,6 +69,18 @@ def test_falls_are_counted_by_metric_and_seed(here):
     assert rows["Taylor"][1:4] == ["4", "0", "0, 2"]
 
 
+def test_the_papers_falls_stand_beside_its_own_network_only(here):
+    found = [
+        result("pilot_global", masking(0, lambda m, b: 0.5).tables, setting=name)
+        for name in ("mlp-mnist", "vgg16-cifar10")
+    ]
+    tables.falls(found, "t")
+    assert [(row[0], row[3]) for row in body(here, "t") if row[1] == "Avg"] == [
+        ("MLP-MNIST", "–"),
+        ("VGG16-CIFAR10", "2"),
+    ]
+
+
 def test_table3_shows_the_four_categories(here):
     rows = [
         {"metric": "deeplift", "band": pilot.band_name(*band), "category": c, "accuracy": c / 100}

@@ -56,7 +56,7 @@ def falls(found: list[Result], label: str) -> Markdown:
                 | {
                     "metric": METRIC_TITLES[metric],
                     "steps": len(printed) - 1,
-                    "falls, the paper": int((np.diff(printed) < 0).sum()),
+                    "falls, the paper": int((np.diff(printed) < 0).sum()) if _is_the_papers(group) else "–",
                     "falls, ours, by seed": ", ".join(map(str, counts)),
                     "top band minus base (points), ours": f"{100 * drop.mean():.2f}",
                 }
@@ -79,8 +79,13 @@ def _bands(found: list[Result], label: str, number: int, caption: str) -> Markdo
 
 def _cell(group: list[Result], ours: pd.Series, paper: float) -> str:
     """Our mean and interval above the paper's value, which the pilot studies have for one setting only."""
-    comparable = group[0].setting == "vgg16-cifar10"
-    return beside_paper(percent(ours["mean"], ours["half"]), printed(group, paper if comparable else None))
+    theirs = printed(group, paper if _is_the_papers(group) else None)
+    return beside_paper(percent(ours["mean"], ours["half"]), theirs)
+
+
+def _is_the_papers(group: list[Result]) -> bool:
+    """Whether results are of the pilot studies' network."""
+    return group[0].setting == "vgg16-cifar10"
 
 
 def _class_means(found: list[Result]) -> pd.DataFrame:
