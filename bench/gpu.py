@@ -1,9 +1,11 @@
 """What the paper grid takes on a GPU. `python bench/gpu.py > bench/gpu.md`
 
 An estimate from what each chapter computes: passes of one image, counted from the studies' own constants, times what a
-pass costs, counted on the networks. What a GPU makes of that is assumed (see below), not measured; where the published
-results hold what a GPU measured, its seconds stand beside the estimate.
+pass costs, counted on the networks. What an H200 makes of that is scaled from what a smaller GPU was measured at (see
+below); where the published results hold what a GPU measured, its seconds stand beside the estimate.
 """
+
+from collections import Counter
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -11,22 +13,25 @@ from torch.utils.flop_counter import FlopCounterMode
 from nssutils import models, neurons, results, settings, workflow
 from nssutils.studies import common, nnslicer, nnslicer_detection, nnslicer_protection, nnslicer_pruning, rq1, rq3, rq4
 
-# Assumed of one H200 (its peak is 989e12 in bf16, half that in TF32): an eighth and a tenth of the peak.
-TRAINING, INFERENCE = 120e12, 50e12
+# Images a second (training, inference) that one RTX 3090 was measured at, at 224 pixels, half precision, channels last,
+# and the operations of a forward pass at that size. Source: github.com/huggingface/pytorch-image-models, vgg19_bn and
+# resnet101 of results/benchmark-{train,infer}-amp-nhwc-pt112-cu113-rtx3090.csv. AlexNet, VGG-16: as VGG-19.
+RTX3090 = {"vgg": (398.5, 1265.8, 39.3e9), "resnet": (747.9, 2246.1, 15.6e9)}
+# An H200 moves 5.1 times the bytes a second of an RTX 3090 (4.8 to 0.94 TB/s) and has 14 times its half-precision peak
+# (989 to 71e12 operations a second): 4 times as fast is a cautious guess. Evaluation is in TF32: half of that.
+FASTER = {"training": 4, "inference": 2}
 SORTED = 1e9  # terms of weighted sums that NNSlicer sorts a second
 LAUNCH = 15e-6  # seconds for the kernels of one operation in one batch, forward: what small networks wait for
 EVALUATED = 1000  # images in a batch that is evaluated
 TARGET = 2.5  # hours
 
 BACK = 3  # a forward and a backward pass, in forward passes
-ALL_METRICS, BEST_METRICS, EACH_METRIC = (
-    5.6,
-    7,
-    10,
-)  # forward passes an image: one sweep; DeepLIFT and Taylor; one by one
+# Forward passes an image: all five in one sweep; DeepLIFT and Taylor; the five one by one.
+ALL_METRICS, BEST_METRICS, EACH_METRIC = 5.6, 7, 10
 STEPS = 120  # of pruning, over the eight courses of RQ2: about as many as at quick
 SIZES = {"mnist": (60_000, 10_000), "fashion-mnist": (60_000, 10_000), "cifar10": (50_000, 10_000)}
-SIZES["imagenet10"] = (9_469, 3_925)
+SIZES["imagenet10"] = (9_469, 3_925)  # all of Imagenette
+SUBSET = (4_000, 1_000)  # what the published VGG-19 saw of it
 
 
 def passes(setting: settings.Setting, flops: float) -> dict[str, tuple[float, float, float]]:
@@ -70,10 +75,13 @@ def seconds(setting: settings.Setting) -> dict[str, float]:
         with FlopCounterMode(display=False) as counter:
             net(torch.empty(1, setting.channels, setting.image_size, setting.image_size))
     flops = counter.get_total_flops()
+    training, inference, operations = RTX3090["resnet" if setting.model.startswith("resnet") else "vgg"]
+    training *= BACK * operations * FASTER["training"]
+    inference *= operations * FASTER["inference"]
     launch = LAUNCH * len(neurons.trace(net).graph.nodes)
     return {
-        chapter: max(trained * flops / TRAINING, trained / setting.batch_size * launch)
-        + max(seen * flops / INFERENCE, seen / EVALUATED * launch)
+        chapter: max(trained * flops / training, trained / setting.batch_size * launch)
+        + max(seen * flops / inference, seen / EVALUATED * launch)
         + sliced * flops / 2 / SORTED
         for chapter, (trained, seen, sliced) in passes(setting, flops).items()
     }
@@ -87,29 +95,35 @@ def measured(chapter: str, name: str) -> str:
     return f"{sum(one.provenance['seconds'] for one in found) / len(found):.0f} ({found[0].provenance['device']})"
 
 
-wanted = {(job.chapter, job.setting): 0 for job in workflow.jobs("paper")}
-for job in workflow.jobs("paper"):
-    wanted[job.chapter, job.setting] += 1
-rows, hours = [], dict.fromkeys(settings.NAMES, 0.0)
-for name in settings.NAMES:
-    setting = settings.get(name)
-    estimate = seconds(setting)
-    for chapter, value in estimate.items():
-        seeds = len(setting.seeds) if chapter == "training" else wanted.get((chapter, name), 0)
-        if seeds:
-            hours[name] += seeds * value / 3600
-            rows.append(
-                f"| {chapter} | {name} | {value:.0f} | {seeds} | {seeds * value / 60:.1f} | {measured(chapter, name)} |"
-            )
+def grid() -> tuple[list[str], dict[str, float]]:
+    """A row of the table for each chapter and setting, and the hours of each setting."""
+    wanted = Counter((job.chapter, job.setting) for job in workflow.jobs("paper"))
+    rows, hours = [], dict.fromkeys(settings.NAMES, 0.0)
+    for name in settings.NAMES:
+        setting = settings.get(name)
+        for chapter, value in seconds(setting).items():
+            seeds = len(setting.seeds) if chapter == "training" else wanted[chapter, name]
+            if seeds:
+                hours[name] += seeds * value / 3600
+                cells = chapter, name, f"{value:.0f}", seeds, f"{seeds * value / 60:.1f}", measured(chapter, name)
+                rows.append(f"| {' | '.join(map(str, cells))} |")
+    return rows, hours
 
+
+def said(what: str, hours: dict[str, float]) -> str:
+    """The sentence on the sum."""
+    total = sum(hours.values())
+    parts = ", ".join(f"{name} {value:.1f}" for name, value in hours.items())
+    return f"{what}: {total:.1f} hours ({parts}); target: {TARGET}, {'met' if total <= TARGET else 'missed'}."
+
+
+rows, hours = grid()
 print("# What the paper grid takes on one H200\n")
-print("Printed by `python bench/gpu.py`, whose constants say what is assumed. Training is done once for all chapters; "
-      "RQ4 trains two networks of its own.\n")  # fmt: skip
+print("Printed by `python bench/gpu.py`, whose constants say what the estimate rests on. Training is done once for all "
+      "chapters; RQ4 trains two networks of its own.\n")  # fmt: skip
 print("| chapter | setting | estimated seconds a seed | seeds | minutes | measured seconds a seed |")
 print("|:---|:---|---:|---:|---:|---:|")
 print("\n".join(rows))
-total = sum(hours.values())
-by_setting = ", ".join(f"{name} {value:.1f}" for name, value in hours.items())
-print(
-    f"\nEstimated in all: {total:.1f} hours ({by_setting}); target: {TARGET}, {'met' if total <= TARGET else 'missed'}."
-)
+print("\n" + said("Estimated in all", hours))
+SIZES["imagenet10"] = SUBSET
+print("\n" + said("With the 400 + 100 photographs a class of Imagenette that the published VGG-19 saw", grid()[1]))
