@@ -13,6 +13,7 @@ import torch
 PACKAGE = Path(__file__).resolve().parent
 # Modules that shape no number by themselves: what they hold (a setting's fields) is recorded in full beside the digest.
 _NEUTRAL = {"nssutils.errors", "nssutils.settings", "nssutils.provenance"}
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _ARITHMETIC = ("torch", "torchvision", "numpy", "scikit-learn")
 
 
@@ -37,21 +38,29 @@ def _imports(tree: ast.AST) -> set[str]:
     return {name for name in found - _NEUTRAL if _source(name)}
 
 
-def _without_docstrings(tree: ast.Module) -> str:
-    """The code as a text that comments, layout and docstrings do not change."""
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
-                body[0].value.value = ""
-    return ast.unparse(tree)  # not ast.dump, whose text differs between versions of Python
+def _normal(node):
+    """The parsed code as JSON-able values that comments, layout and docstrings do not change.
+
+    Every version of Python must give the same: ast.unparse and ast.dump do not, since newer ones quote strings
+    otherwise and know fields (empty here) that older ones lack.
+    """
+    if isinstance(node, list):
+        return [_normal(item) for item in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    kept = {name: value for name, value in ast.iter_fields(node) if value is not None}
+    if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+        kept["body"] = kept["body"][1:]
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 ends an f-string's nested format with an empty string
+        kept["values"] = [part for part in node.values if getattr(part, "value", None) != ""]
+    return [type(node).__name__, {name: _normal(value) for name, value in kept.items() if value != []}]
 
 
 @cache
 def code_digest(*modules: str) -> str:
     """SHA-256 over the code of the given nssutils modules and all they import from the package.
 
-    Comments and docstrings do not count: what computes the same keeps its digest.
+    Comments and docstrings do not count, nor does the version of Python: what computes the same keeps its digest.
     """
     waiting, codes = [f"nssutils.{name}" for name in modules], {}
     while waiting:
@@ -59,7 +68,7 @@ def code_digest(*modules: str) -> str:
         if name not in codes:
             tree = ast.parse(_source(name).read_text())
             waiting.extend(_imports(tree))
-            codes[name] = _without_docstrings(tree)
+            codes[name] = _normal(tree)
     return digest(codes)
 
 
