@@ -78,7 +78,7 @@ _PAPER = {
     ),
 }
 
-# What a laptop's processor can do in about an hour a setting: the paper's data, smaller networks, shorter training.
+# The paper's data, smaller networks, shorter training: all chapters take one core one to two hours a setting and seed.
 _QUICK = {
     "mlp-mnist": dict(epochs=5, score_size=10_000),
     "mlp-fmnist": dict(epochs=5, score_size=10_000),
