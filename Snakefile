@@ -1,6 +1,6 @@
 # The workflow: networks -> one job per (chapter, setting, seed) -> chapters -> the book.
 #   make book | quick | paper, or with options of one's own: snakemake --config preset=quick --cores 4 --resources gpu=1
-# What is done is read off the store of results, never off a file's date: nssutils/workflow.py. The options that hold
+# What is done is read off the store of results, never off a file's date: nssutils/companion/workflow.py. The options that hold
 # unless given are in profiles/default/config.yaml.
 
 import os
@@ -8,18 +8,17 @@ import sys
 
 import torch
 
-from nssutils import book, chapters
-from nssutils import workflow as store
+from nssutils import settings, training
+from nssutils.companion import chapters, pages
+from nssutils.companion import workflow as store
 
 PRESET = config.get("preset", "smoke")
 JOBS = store.sync(PRESET)
 TODO = {(job.chapter, job.setting, str(job.seed)) for job in JOBS if not job.stamp.exists()}
 FIRST = {job.setting: min(other.seed for other in JOBS if other.setting == job.setting) for job in JOBS}
 
-NSS = f'"{sys.executable}" -m nssutils.runner'
+NSS = f'"{sys.executable}" -m nssutils.companion.runner'
 GPU = int(torch.cuda.is_available())  # what a job takes of the resource "gpu"; cores alone would not limit it
-# Many jobs with few threads each: a thread that waits for the others computes nothing.
-THREADS = max(1, (os.cpu_count() or 1) // 4)
 
 
 def relative(path):
@@ -34,14 +33,14 @@ def networks(job):
 
 
 wildcard_constraints:
-    preset="smoke|quick|paper",
+    preset="|".join(settings.PRESETS),
     setting="[a-z0-9-]+",
     seed=r"\d+",
 
 
 rule pages:
     input:
-        [relative(store.executed(chapter)) for chapter in book.chapters(chapters.BOOK)],
+        [relative(store.executed(chapter)) for chapter in pages.chapters(chapters.BOOK)],
     output:
         relative(store.rendered()),
     shell:
@@ -67,11 +66,11 @@ rule job:
         touch("build/jobs/{preset}/{chapter}/{setting}/seed{seed}"),
     log:
         "build/jobs/{preset}/{chapter}/{setting}/seed{seed}.log",
-    threads: THREADS
+    threads: training.THREADS
     resources:
         gpu=GPU,
     shell:
-        f"OMP_NUM_THREADS={{threads}} {NSS} fill --preset {{wildcards.preset}}"
+        f"{NSS} fill --preset {{wildcards.preset}}"
         " --job {wildcards.chapter} {wildcards.setting} {wildcards.seed} > {log} 2>&1"
 
 
@@ -81,9 +80,9 @@ rule network:
     log:
         "build/jobs/networks/{preset}/{setting}/seed{seed}.log",
     priority: 1  # the chapters wait for it
-    threads: THREADS
+    threads: training.THREADS
     resources:
         gpu=GPU,
     shell:
-        f"OMP_NUM_THREADS={{threads}} {NSS} train {{wildcards.setting}} {{wildcards.seed}}"
+        f"{NSS} train {{wildcards.setting}} {{wildcards.seed}}"
         " --preset {wildcards.preset} > {log} 2>&1"

@@ -10,7 +10,8 @@ from collections import Counter
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nssutils import models, neurons, results, settings, workflow
+from nssutils import models, neurons, settings
+from nssutils.companion import results, workflow
 from nssutils.studies import common, nnslicer, nnslicer_detection, nnslicer_protection, nnslicer_pruning, rq1, rq3, rq4
 
 # Images a second (training, inference) that one RTX 3090 was measured at, at 224 pixels, half precision, channels last,

@@ -18,10 +18,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torchvision import datasets
 
-from nssutils import settings
+from nssutils import files, settings
 from nssutils.errors import NssError, near_miss
 
-CACHE = Path(__file__).resolve().parent.parent / "data" / "cache"
+CACHE = files.ROOT / "data" / "cache"
 
 
 class DataError(NssError):
@@ -34,6 +34,8 @@ class Data:
 
     x_train: torch.Tensor
     y_train: torch.Tensor
+    x_held: torch.Tensor  # of the training set too, but no network is trained on them: what is chosen is chosen by them
+    y_held: torch.Tensor
     x_test: torch.Tensor
     y_test: torch.Tensor
     sha256: str  # over the dataset's decoded uint8 arrays, before any resizing or sub-sampling
@@ -84,15 +86,33 @@ def load(setting: settings.Setting | str, preset: str = "paper") -> Data:
     sha256 = hashlib.sha256()
     for array in (x_train, y_train, x_test, y_test):
         sha256.update(np.ascontiguousarray(array).tobytes())
-    x_train, y_train = _tensors(*_balanced(x_train, y_train, setting.train_size, setting, "train"), setting)
-    x_test, y_test = _tensors(*_balanced(x_test, y_test, setting.test_size, setting, "test"), setting)
-    return Data(x_train, y_train, x_test, y_test, sha256.hexdigest())
+    train, held = _held_out(x_train, y_train, setting)
+    parts = [
+        _balanced(*train, setting.train_size, setting, "train"),
+        held,
+        _balanced(x_test, y_test, setting.test_size, setting, "test"),
+    ]
+    return Data(*(tensor for part in parts for tensor in _tensors(*part, setting)), sha256.hexdigest())
 
 
 def first_per_class(labels: torch.Tensor, count: int) -> torch.Tensor:
     """Indices, ascending, of the first `count` samples of each class in labels (N,); all of a class that has fewer."""
     picks = [(labels == c).nonzero()[:count, 0] for c in labels.unique()]
     return torch.cat(picks).sort().values
+
+
+def _held_out(images: np.ndarray, labels: np.ndarray, setting: settings.Setting):
+    """Images and labels to train on, and those held out: the last `held_size` / n_classes of each class."""
+    count, counts = setting.held_size // setting.n_classes, np.bincount(labels, minlength=setting.n_classes)
+    if not 0 < count < counts.min():
+        raise DataError(
+            f"{setting.name} at preset {setting.preset} holds out {setting.held_size} training images, {count} a "
+            f"class, expected from 1 to {counts.min() - 1}: {setting.dataset} has {counts.min()} of its rarest class."
+        )
+    held = np.zeros(len(labels), dtype=bool)
+    for label in range(setting.n_classes):
+        held[np.flatnonzero(labels == label)[-count:]] = True
+    return (images[~held], labels[~held]), (images[held], labels[held])
 
 
 def _balanced(images: np.ndarray, labels: np.ndarray, size: int, setting: settings.Setting, split: str):

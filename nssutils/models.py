@@ -97,6 +97,9 @@ def vgg16(width: float, channels: int, image_size: int, n_classes: int) -> nn.Se
         raise ModelError(f"VGG-16 pools 32x32 images to one pixel: image size {image_size} given, expected 32.")
     head = nn.Linear(_scaled(512, width), n_classes)
     features = _vgg_features("D", width, channels)
+    for module in features:
+        if isinstance(module, nn.MaxPool2d):
+            module.ceil_mode = True  # so that training may begin with smaller images; 32 pixels leave nothing over
     return _initialised(nn.Sequential(OrderedDict(features=features, flatten=nn.Flatten(), classifier=head)))
 
 

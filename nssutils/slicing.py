@@ -1,7 +1,6 @@
 """Slices: which neurons are critical, by global, category-wise and semantic selection (Sections 2.3 and 3.3)."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nssutils import contribution, neurons, similarity
+from nssutils import contribution, files, neurons, similarity
 from nssutils.errors import NssError
 
 Masks = Mapping[str, Tensor]
@@ -86,10 +85,9 @@ class Slice:
         tensors = {f"slice/{name}": mask.cpu() for name, mask in self.masks.items()}
         for c, masks in self.by_class.items():
             tensors |= {f"class {c}/{name}": mask.cpu() for name, mask in masks.items()}
-        partial = Path(f"{path}.{os.getpid()}.partial")
         order = {"layers": list(self.masks), "classes": list(self.by_class)}
-        save_file(tensors, partial, metadata={"slice": json.dumps(order)})
-        os.replace(partial, path)
+        with files.atomically(path) as partial:
+            save_file(tensors, partial, metadata={"slice": json.dumps(order)})
 
     @classmethod
     def load(cls, path: str | Path) -> "Slice":

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,15 +14,20 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nssutils import data, models, provenance
+from nssutils import data, digests, files, models
 from nssutils.errors import NssError
 from nssutils.settings import Setting
 
 # What a checkpoint's content depends on: the setting's fields that shape the data or the training.
 _SHAPING = (
-    "model", "dataset", "width", "image_size", "channels", "train_size", "epochs", "batch_size", "optimizer", "lr",
-    "weight_decay", "augment", "reduced", "n_classes",
+    "model", "dataset", "width", "image_size", "channels", "held_size", "train_size", "epochs", "batch_size",
+    "optimizer", "lr", "weight_decay", "label_smoothing", "sizes", "augment", "reduced", "n_classes",
 )  # fmt: skip
+
+
+# Of one job: another number of threads adds up in another order and gives another network, and two jobs of one thread
+# compute more than one of two.
+THREADS = 1
 
 
 class TrainingError(NssError):
@@ -38,31 +44,56 @@ def trained(setting: Setting, seed: int, loaded: data.Data) -> nn.Module:
 
     A training that was cut short goes on from its last whole epoch.
     """
-    key = {name: asdict(setting)[name] for name in _SHAPING}
-    key |= {"seed": seed, "data": loaded.sha256, "code": provenance.code_digest("training"), "torch": torch.__version__}
-    key["device"] = device().type  # other arithmetic, other weights
-    checkpoint = (
-        data.CACHE / "checkpoints" / f"{setting.name}-{setting.preset}-seed{seed}-{provenance.digest(key)[:16]}"
-    )
-    torch.manual_seed(seed)
-    net = models.build(setting, n_classes=setting.n_classes).to(device())
+    torch.set_num_threads(THREADS)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = models.build(setting, n_classes=setting.n_classes).to(device())
     return fit(
         net, loaded.x_train, loaded.y_train, epochs=setting.epochs, batch_size=setting.batch_size,
-        optimizer=setting.optimizer, lr=setting.lr, weight_decay=setting.weight_decay, augment=setting.augment,
-        reduced=setting.reduced, seed=seed, checkpoint=checkpoint, label=f"train {setting.name}, seed {seed}",
+        optimizer=setting.optimizer, lr=setting.lr, weight_decay=setting.weight_decay,
+        label_smoothing=setting.label_smoothing, sizes=setting.sizes, augment=setting.augment, reduced=setting.reduced,
+        seed=seed, checkpoint=_checkpoint(setting, seed, loaded), label=f"train {setting.name}, seed {seed}",
     )  # fmt: skip
+
+
+def origin(setting: Setting, seed: int, loaded: data.Data) -> dict[str, str]:
+    """By which code and on which kind of processor the setting's network was trained; {} before it is."""
+    path = Path(f"{_checkpoint(setting, seed, loaded)}.safetensors")
+    if not path.exists():
+        return {}
+    with safe_open(path, "pt") as file:
+        progress = json.loads(file.metadata()["progress"])
+    return {"code": progress["code"], "processor": progress["processor"]}
+
+
+def _code() -> str:
+    """The digest of the code that decides what a network becomes."""
+    return digests.code("training.trained", "data.load")
+
+
+def _checkpoint(setting: Setting, seed: int, loaded: data.Data) -> Path:
+    """Where the network is kept, without suffix: a name that is the same for all presets that train it alike.
+
+    The code is no part of the name, lest a change that computes the same throw hours away; the file records it.
+    """
+    key = {name: asdict(setting)[name] for name in _SHAPING}
+    key |= {"seed": seed, "data": loaded.sha256, "torch": torch.__version__}
+    key |= {"device": device().type, "threads": THREADS}  # other arithmetic, other weights
+    return data.CACHE / "checkpoints" / f"{setting.name}-seed{seed}-{digests.of(key)[:16]}"
 
 
 def fit(
     net: nn.Module, x: Tensor, y: Tensor, *, epochs: int, batch_size: int, lr: float, optimizer: str = "adamw",
-    weight_decay: float = 0.0, augment: bool = False, reduced: bool = False, seed: int = 0,
-    checkpoint: Path | None = None, label: str = "train",
+    weight_decay: float = 0.0, label_smoothing: float = 0.0, sizes: Sequence[int] = (), augment: bool = False,
+    reduced: bool = False, seed: int = 0, checkpoint: Path | None = None, label: str = "train",
 ) -> nn.Module:  # fmt: skip
     """Train `net` in place on images x (N, C, H, W) and labels y (N,) by cross-entropy; returns it in eval mode.
 
-    One-cycle schedule with peak `lr`; `augment` flips and crops (padding 1/8 of the side) on the device; `reduced` is
-    bf16 autocast with channels_last. All randomness comes from `seed` and the epoch, so that a training that goes on
-    from `checkpoint` (a path without suffix) ends where an uninterrupted one does. torch's generator is left as it was.
+    One-cycle schedule with peak `lr`; `augment` flips and crops (padding 1/8 of the side) on the device; `sizes` are
+    the sides in pixels that the images are scaled to in equal stretches of the epochs (progressive resizing: small ones
+    cost little and teach the most at first); `reduced` is bf16 autocast with channels_last. All randomness comes from
+    `seed` and the epoch, so that a training that goes on from `checkpoint` (a path without suffix) ends where an
+    uninterrupted one does. torch's generator is left as it was.
     Raises TrainingError where the loss is no longer finite.
     """
     target = next(net.parameters()).device
@@ -86,8 +117,11 @@ def fit(
                     continue
                 batch = batch.to(target)
                 images = _augmented(x[batch]) if augment else x[batch]
+                if sizes and (size := sizes[epoch * len(sizes) // epochs]) != images.shape[-1]:
+                    images = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
                 with torch.autocast(target.type, torch.bfloat16, enabled=reduced):
-                    loss = F.cross_entropy(net(images.to(memory_format=layout)), y[batch])
+                    outputs = net(images.to(memory_format=layout))
+                    loss = F.cross_entropy(outputs, y[batch], label_smoothing=label_smoothing)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 optimiser.step()
@@ -142,16 +176,14 @@ def _augmented(x: Tensor) -> Tensor:
 def _save(checkpoint: Path, net: nn.Module, optimiser, schedule, epoch: int, epochs: int) -> None:
     """Write the state after `epoch` atomically; the optimiser's only while there are epochs left to use it."""
     tensors = {f"net.{name}": tensor.contiguous() for name, tensor in net.state_dict().items()}
-    progress = {"epoch": epoch}
+    progress = {"epoch": epoch, "code": _code(), "processor": digests.processor()}
     if epoch < epochs:
         for index, state in optimiser.state_dict()["state"].items():
             held = {name: tensor for name, tensor in state.items() if tensor is not None}
             tensors |= {f"optimiser.{index}.{name}": tensor.contiguous() for name, tensor in held.items()}
         progress |= {"groups": optimiser.state_dict()["param_groups"], "schedule": schedule.state_dict()}
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    partial = checkpoint.with_name(f"{checkpoint.name}.{os.getpid()}.partial")
-    save_file(tensors, partial, metadata={"progress": json.dumps(progress)})
-    os.replace(partial, f"{checkpoint}.safetensors")
+    with files.atomically(f"{checkpoint}.safetensors") as partial:
+        save_file(tensors, partial, metadata={"progress": json.dumps(progress)})
 
 
 def _resume(checkpoint: Path, net: nn.Module, optimiser, schedule) -> int:
@@ -161,6 +193,15 @@ def _resume(checkpoint: Path, net: nn.Module, optimiser, schedule) -> int:
         return 0
     with safe_open(path, "pt", device=str(next(net.parameters()).device)) as file:
         progress = json.loads(file.metadata()["progress"])
+        if not digests.equivalent("networks", progress["code"], _code()):
+            stale = path.with_suffix(f".{progress['code'][:8]}.stale")
+            print(
+                f"{path.name} is of other code, trained for {progress['epoch']} epochs, and is trained anew. "
+                f"It is kept as {stale.name}. If the present code computes the same, `nss certify` can prove it.",
+                file=sys.stderr,
+            )
+            os.replace(path, stale)
+            return 0
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     net.load_state_dict({name[4:]: tensor for name, tensor in tensors.items() if name.startswith("net.")})
     if "groups" in progress:

@@ -42,6 +42,22 @@ def test_first_per_class_is_balanced_and_in_order():
     assert data.first_per_class(labels, 2).tolist() == [0, 1, 2, 4]
 
 
+def test_what_is_held_out_is_the_end_of_each_class_and_nothing_is_lost():
+    whole = data.load(settings.get("mlp-mnist", "smoke", held_size=10))
+    most = data.load(settings.get("mlp-mnist", "smoke", held_size=1_000))
+    assert most.y_held.bincount().tolist() == [100] * 10
+    assert len(whole.x_train) + len(whole.x_held) == len(most.x_train) + len(most.x_held)
+    for c in range(10):
+        of_class = torch.cat([most.x_train[most.y_train == c], most.x_held[most.y_held == c]])
+        assert torch.equal(of_class, torch.cat([whole.x_train[whole.y_train == c], whole.x_held[whole.y_held == c]]))
+
+
+@pytest.mark.parametrize("held_size", [0, 2_000])
+def test_holding_out_nothing_or_too_much_is_refused(held_size):
+    with pytest.raises(data.DataError, match=rf"holds out {held_size} training images.*expected from 1 to 13\d"):
+        data.load(settings.get("mlp-mnist", "smoke", held_size=held_size))
+
+
 def test_a_subset_larger_than_the_data_is_refused():
     with pytest.raises(data.DataError, match=r"asks for 5000 test images, 500 a class; digits has 3\d"):
         data.load(settings.get("mlp-mnist", "smoke", test_size=5000))
@@ -92,9 +108,10 @@ def test_a_photograph_cut_short_is_named(folder):
     for split in ("train", "val"):
         for c in range(10):
             (folder / "imagenet10" / split / f"n{c}").mkdir(parents=True)
-            noise = np.random.default_rng(c).integers(0, 255, (90, 70, 3), dtype=np.uint8)
-            Image.fromarray(noise).save(folder / "imagenet10" / split / f"n{c}" / "a.JPEG")
-    setting = quick("vgg19-imagenet10", test_size=0)
+            for name in ("a", "b"):
+                noise = np.random.default_rng(c).integers(0, 255, (90, 70, 3), dtype=np.uint8)
+                Image.fromarray(noise).save(folder / "imagenet10" / split / f"n{c}" / f"{name}.JPEG")
+    setting = quick("vgg19-imagenet10", test_size=0, held_size=10)
     assert data.load(setting).x_train.shape == (10, 3, 64, 64)
     victim = folder / "imagenet10" / "val" / "n7" / "a.JPEG"
     victim.write_bytes(victim.read_bytes()[:600])
@@ -106,10 +123,10 @@ def test_a_photograph_cut_short_is_named(folder):
 
 
 @needs_data
-@pytest.mark.parametrize("name, train, test", [("mlp-mnist", 60_000, 10_000), ("mlp-fmnist", 60_000, 10_000)])
-def test_real_data_is_whole(name, train, test):
+@pytest.mark.parametrize("name, whole", [("mlp-mnist", 60_000), ("mlp-fmnist", 60_000), ("alexnet-cifar10", 50_000)])
+def test_real_data_is_whole(name, whole):
     loaded = data.load(settings.get(name))
-    assert (len(loaded.x_train), len(loaded.x_test)) == (train, test)
+    assert (len(loaded.x_train), len(loaded.x_held), len(loaded.x_test)) == (whole - 2_000, 2_000, 10_000)
 
 
 @needs_data

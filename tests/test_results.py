@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nssutils import results, settings, studies
+from nssutils import settings, studies
+from nssutils.companion import results, store
 
 ORIGIN = dict.fromkeys(results.PROVENANCE, "")
 
@@ -103,35 +104,35 @@ def counted(monkeypatch):
         calls.append((setting.name, seed, centred))
         return {"base": [{"accuracy": 0.1 * (seed + 1)}]}
 
-    measure.__module__ = "nssutils.studies.pilot"
+    measure.__module__, measure.__qualname__ = "nssutils.studies.pilot", "measure_global"
     monkeypatch.setitem(studies.STUDIES, "pilot_global", measure)
     return calls
 
 
 def test_only_what_is_missing_is_measured(counted):
-    first = studies.fill("pilot_global", "smoke", "mlp-mnist", "0,1")
-    assert studies.fill("pilot_global", "smoke", "mlp-mnist", "0, 1") == first
-    assert studies.fill("pilot_global", "smoke", "mlp-mnist", "all") == first[:1]
+    first = store.fill("pilot_global", "smoke", "mlp-mnist", "0,1")
+    assert store.fill("pilot_global", "smoke", "mlp-mnist", "0, 1") == first
+    assert store.fill("pilot_global", "smoke", "mlp-mnist", "all") == first[:1]
     assert counted == [("mlp-mnist", 0, True), ("mlp-mnist", 1, True)]
-    studies.fill("pilot_global", "smoke", "mlp-mnist", 1, recompute=True)
-    studies.fill("pilot_global", "smoke", "mlp-mnist,mlp-fmnist", "1", centred=False)
+    store.fill("pilot_global", "smoke", "mlp-mnist", 1, recompute=True)
+    store.fill("pilot_global", "smoke", "mlp-mnist,mlp-fmnist", "1", centred=False)
     assert counted[2:] == [("mlp-mnist", 1, True), ("mlp-mnist", 1, False), ("mlp-fmnist", 1, False)]
     assert results.PROVENANCE <= first[0].provenance.keys()
     assert len(first[0].provenance["data_sha256"]) == len(first[0].provenance["code_sha256"]) == 64
 
 
 def test_a_result_of_another_setting_or_other_code_is_measured_again(counted, monkeypatch):
-    studies.fill("pilot_global", "smoke", "mlp-mnist", 0)
+    store.fill("pilot_global", "smoke", "mlp-mnist", 0)
     smoke = settings._SMOKE["mlp-mnist"]
     monkeypatch.setitem(settings._SMOKE, "mlp-mnist", smoke | {"epochs": 9})
-    studies.fill("pilot_global", "smoke", "mlp-mnist", 0)
-    monkeypatch.setattr(studies.provenance, "code_digest", lambda *modules: "0" * 64)
-    studies.fill("pilot_global", "smoke", "mlp-mnist", 0)
+    store.fill("pilot_global", "smoke", "mlp-mnist", 0)
+    monkeypatch.setattr(store.digests, "code", lambda *roots: "0" * 64)
+    store.fill("pilot_global", "smoke", "mlp-mnist", 0)
     assert len(counted) == 3
 
 
 def test_published_computes_nothing(counted):
-    assert studies.fill("pilot_global", "published") == [] == counted
+    assert store.fill("pilot_global", "published") == [] == counted
 
 
 def test_a_failure_keeps_what_was_measured(counted, monkeypatch):
@@ -142,28 +143,28 @@ def test_a_failure_keeps_what_was_measured(counted, monkeypatch):
             raise ZeroDivisionError
         return whole(setting, seed, loaded)
 
-    failing.__module__ = whole.__module__
+    failing.__module__, failing.__qualname__ = whole.__module__, whole.__qualname__
     monkeypatch.setitem(studies.STUDIES, "pilot_global", failing)
     with pytest.raises(ZeroDivisionError):
-        studies.fill("pilot_global", "smoke", "mlp-mnist", "0,1")
+        store.fill("pilot_global", "smoke", "mlp-mnist", "0,1")
     assert results.find("pilot_global", "smoke", "mlp-mnist", 0) is not None
 
 
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: studies.fill("pilot_globl", "smoke"), "unknown chapter 'pilot_globl'.*Did you mean 'pilot_global'"),
-        (lambda: studies.fill("pilot_global", "smoke", seed="one"), "seed 'one' given"),
-        (lambda: studies.fill("rq1_slicing", "smoke", centered=False), "unknown reading 'centered'.*'centred'"),
-        (lambda: studies.fill("pilot_global", "smoke", "vgg"), "unknown setting 'vgg'"),
+        (lambda: store.fill("pilot_globl", "smoke"), "unknown chapter 'pilot_globl'.*Did you mean 'pilot_global'"),
+        (lambda: store.fill("pilot_global", "smoke", seed="one"), "seed 'one' given"),
+        (lambda: store.fill("rq1_slicing", "smoke", centered=False), "unknown reading 'centered'.*'centred'"),
+        (lambda: store.fill("pilot_global", "smoke", "vgg"), "unknown setting 'vgg'"),
     ],
 )
 def test_mistakes_are_named(call, message):
-    with pytest.raises(studies.NssError, match=message):
+    with pytest.raises(store.NssError, match=message):
         call()
 
 
 def test_a_network_that_learned_nothing_is_reported():
-    with pytest.raises(studies.StudyError, match=r"accuracy is 0.100, expected at least 0.2"):
-        studies.check([result(accuracy=0.1)])
-    assert studies.check([result(accuracy=0.5)]).startswith("1 result,")
+    with pytest.raises(store.StoreError, match=r"accuracy is 0.100, expected at least 0.2"):
+        store.check([result(accuracy=0.1)])
+    assert store.check([result(accuracy=0.5)]).startswith("1 result,")

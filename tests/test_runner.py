@@ -4,7 +4,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from nssutils import book, chapters, results, runner, studies
+from nssutils import studies
+from nssutils.companion import chapters, pages, results, runner
 
 PARAMETERS = """\
 preset = "smoke"  # how much to compute
@@ -131,7 +132,7 @@ def test_chapters_are_the_notebooks_of_the_contents_in_order(tmp_path):
     )
     for name in "abcd":
         (tmp_path / f"{name}.ipynb").touch()
-    assert book.chapters(tmp_path) == ["b", "c", "a"]
+    assert pages.chapters(tmp_path) == ["b", "c", "a"]
 
 
 def test_publish_copies_results_to_the_book(tmp_path, monkeypatch, capfd):

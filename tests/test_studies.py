@@ -2,7 +2,8 @@
 
 import pytest
 
-from nssutils import data, results, settings, studies
+from nssutils import data, settings, studies
+from nssutils.companion import results
 
 SETTING = settings.get("mlp-mnist", "smoke")
 

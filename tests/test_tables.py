@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from written import body, result
 
-from nssutils import NssError, contribution, figures, fragments, results, settings, tables
+from nssutils import NssError, contribution, settings
+from nssutils.companion import figures, fragments, results, tables
 from nssutils.studies import pilot, rq1
 
 pytestmark = pytest.mark.usefixtures("here")

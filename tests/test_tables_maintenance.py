@@ -3,7 +3,8 @@
 import pytest
 from written import body, result
 
-from nssutils import figures, results, settings, tables
+from nssutils import settings
+from nssutils.companion import figures, results, tables
 
 
 def pruning_result(seed=0, setting="mlp-mnist"):

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from written import body, result
 
-from nssutils import figures, tables
-from nssutils.tables import nnslicer as page
+from nssutils.companion import figures, tables
+from nssutils.companion.tables import nnslicer as page
 
 
 def sliced_result(seed=0, setting="mlp-mnist"):

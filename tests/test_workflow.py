@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from nssutils import chapters, checksums, data, provenance, results, runner, settings, studies, workflow
+from nssutils import data, digests, settings, studies
+from nssutils.companion import chapters, checksums, provenance, results, runner, workflow
+from nssutils.companion.store import fill
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,7 +33,7 @@ def store(tmp_path, monkeypatch):
             calls[chapter, setting.name, seed] = calls.get((chapter, setting.name, seed), 0) + 1
             return {"base": [{"accuracy": 0.5}]}
 
-        measure.__module__ = "nssutils.studies.pilot"
+        measure.__module__, measure.__qualname__ = "nssutils.studies.pilot", "measure_global"
         return measure
 
     for chapter in studies.STUDIES:
@@ -55,7 +57,7 @@ def test_a_job_is_stale_exactly_when_what_it_depends_on_has_changed(store, monke
     os.utime(file, (0, 0))  # no date plays a part
     assert workflow.state(job) == "held"
     for changed in (
-        lambda patch: patch.setattr(provenance, "code_digest", lambda *modules: "0" * 64),
+        lambda patch: patch.setattr(digests, "code", lambda *roots: "0" * 64),
         lambda patch: patch.setitem(settings._SMOKE, "vgg16-cifar10", settings._SMOKE["vgg16-cifar10"] | {"epochs": 9}),
         lambda patch: patch.setattr(checksums, "of", lambda setting: "0" * 64),
         lambda patch: patch.setattr(provenance, "lock", lambda: {"torch": "3.0"}),
@@ -75,7 +77,7 @@ def test_the_lock_counts_not_what_is_installed(store, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(provenance, "versions", lambda: dict.fromkeys(provenance.lock(), "2.11.0"))
         workflow.compute(job)
-    (result,) = studies.fill("pilot_global", "smoke", "vgg16-cifar10", 0)
+    (result,) = fill("pilot_global", "smoke", "vgg16-cifar10", 0)
     assert result.provenance["versions"]["torch"] == "2.11.0" and store["pilot_global", "vgg16-cifar10", 0] == 1
     assert result.provenance["lock"]["torch"] == provenance.lock()["torch"]
 
@@ -91,7 +93,7 @@ def test_checksum_is_that_of_the_data_and_no_date_changes_it(tmp_path, monkeypat
     def load(setting):
         reads.append(setting)
         content = (tmp_path / "cifar10.npz").read_bytes()
-        return data.Data(*[torch.empty(0)] * 4, sha256=content.hex())
+        return data.Data(*[torch.empty(0)] * 6, sha256=content.hex())
 
     monkeypatch.setattr(data, "load", load)
     first = checksums.of(setting)
@@ -141,7 +143,7 @@ def test_a_limit_keeps_what_is_complete_and_nothing_else(store, monkeypatch):
         while True:
             time.sleep(0.01)
 
-    slow.__module__ = "nssutils.studies.pilot"
+    slow.__module__, slow.__qualname__ = "nssutils.studies.pilot", "measure_global"
     with monkeypatch.context() as patch:
         patch.setitem(studies.STUDIES, second.chapter, slow)
         done, left, failed = workflow.fill("smoke", limit=0.5)
@@ -155,7 +157,7 @@ def test_a_failure_does_not_stop_the_rest(store, monkeypatch, capsys):
     def failing(setting, seed, loaded):
         raise ZeroDivisionError("no memory")
 
-    failing.__module__ = "nssutils.studies.pilot"
+    failing.__module__, failing.__qualname__ = "nssutils.studies.pilot", "measure_global"
     with monkeypatch.context() as patch:
         patch.setitem(studies.STUDIES, "rq1_slicing", failing)
         assert runner.main(["fill", "--preset", "smoke"]) == 1

@@ -1,6 +1,6 @@
 """Results made up for a test, and what a table writes of them."""
 
-from nssutils import results
+from nssutils.companion import results
 
 ORIGIN = {
     "setting": {"width": 1.0, "image_size": 32, "train_size": 0, "epochs": 3},

@@ -1,11 +1,10 @@
 """Checksums of the datasets on this machine, without reading them again while their files are the same."""
 
 import json
-import os
 from functools import cache
 from pathlib import Path
 
-from nssutils import data, provenance
+from nssutils import data, digests, files
 from nssutils.settings import Setting
 
 # Where each dataset lies in data.root(); of several places the first that is there.
@@ -28,15 +27,13 @@ def of(setting: Setting) -> str | None:
     if place is None:
         return None
     # Photographs are scaled to the setting's size before they are summed up.
-    seen = provenance.digest([setting.dataset, setting.image_size, _files(place)])
+    seen = digests.of([setting.dataset, setting.image_size, _files(place)])
     file = data.CACHE / "checksums.json"
     known = json.loads(file.read_text()) if file.exists() else {}
     if seen not in known:
         known[seen] = data.load(setting).sha256
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(known, indent=1))
-        os.replace(partial, file)
+        with files.atomically(file) as partial:
+            partial.write_text(json.dumps(known, indent=1))
     return known[seen]
 
 

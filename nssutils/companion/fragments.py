@@ -7,7 +7,8 @@ import pandas as pd
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 
-from nssutils.results import DATA, Result
+from nssutils import files
+from nssutils.companion.results import DATA, Result
 
 # Fences are of tildes: one of backticks is no fence where the caption holds a backtick.
 # Beside the notebook: papermill runs it in the folder of its executed copy.
@@ -100,7 +101,5 @@ def nothing(label: str, why: str) -> Markdown:
 
 
 def _write(name: str, text: str) -> None:
-    FOLDER.mkdir(exist_ok=True)
-    partial = FOLDER / f"{name}.partial"
-    partial.write_text(text)
-    partial.replace(FOLDER / name)
+    with files.atomically(FOLDER / name) as partial:
+        partial.write_text(text)

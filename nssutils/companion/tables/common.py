@@ -6,9 +6,10 @@ from functools import wraps
 import pandas as pd
 from IPython.display import Markdown
 
-from nssutils import fragments, results, settings
-from nssutils.fragments import METRIC_TITLES, TITLES, percent
-from nssutils.results import Result
+from nssutils import settings
+from nssutils.companion import fragments, results
+from nssutils.companion.fragments import METRIC_TITLES, TITLES, percent
+from nssutils.companion.results import Result
 
 METRICS = tuple(METRIC_TITLES)
 

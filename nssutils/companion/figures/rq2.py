@@ -6,10 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nssutils import fragments, results, settings
-from nssutils.fragments import TITLES
-from nssutils.results import Result
-from nssutils.tables.rq2 import PRUNER_TITLES
+from nssutils import settings
+from nssutils.companion import fragments, results
+from nssutils.companion.fragments import TITLES
+from nssutils.companion.results import Result
+from nssutils.companion.tables.rq2 import PRUNER_TITLES
 
 
 def rq2_curves(found: list[Result], label: str) -> Figure | object:

@@ -3,10 +3,10 @@
 import pandas as pd
 from IPython.display import Markdown
 
-from nssutils import fragments, results
-from nssutils.fragments import TITLES, beside_paper, paper_table
-from nssutils.results import Result
-from nssutils.tables.common import interval, names, or_nothing, printed
+from nssutils.companion import fragments, results
+from nssutils.companion.fragments import TITLES, beside_paper, paper_table
+from nssutils.companion.results import Result
+from nssutils.companion.tables.common import interval, names, or_nothing, printed
 
 METHOD_TITLES = {
     "original": "Original",

@@ -1,6 +1,6 @@
 """The `nss` command: run one chapter with checked parameters, or all of them and build the book; publish results.
 
-papermill executes the notebooks; what may be passed to them is checked by nssutils.chapters.
+papermill executes the notebooks; what may be passed to them is checked by nssutils.companion.chapters.
 """
 
 import argparse
@@ -13,12 +13,12 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from nssutils import book, chapters, figures, results, settings, studies, workflow
-from nssutils.chapters import BOOK, Scalar, UsageError
+from nssutils import settings
+from nssutils.companion import chapters, figures, pages, results, store, workflow
+from nssutils.companion.chapters import BOOK, Scalar, UsageError
+from nssutils.companion.workflow import BUILD
 from nssutils.errors import NssError
-from nssutils.workflow import BUILD
 
-ROOT = Path(__file__).resolve().parent.parent
 PRESETS = (*settings.PRESETS, "published")  # published: compute nothing, show the results that come with the book
 ENCRYPTED = Config(KernelManager={"transport_encryption": "auto"})  # else each kernel warns of its open local port
 
@@ -65,13 +65,13 @@ def _execute(notebook: Path, out: Path, cwd: Path, values: dict[str, Scalar], at
 
 def make_book(preset: str, out: Path = BUILD, folder: Path = BOOK) -> Path:
     """Run every chapter at a preset and build the HTML; returns its first page."""
-    listed = book.chapters(folder)
+    listed = pages.chapters(folder)
     for number, chapter in enumerate(listed, start=1):
         _say(f"[{number}/{len(listed)}] {chapter}, preset {preset}")
         run(chapter, [f"preset={preset}"], out / "book" / f"{chapter}.ipynb", folder)
     _say("building the pages")
-    book.copy_pages(folder, out / "book")
-    return book.render(out / "book", out)
+    pages.copy_pages(folder, out / "book")
+    return pages.render(out / "book", out)
 
 
 def describe(chapter: str | None, folder: Path = BOOK) -> str:
@@ -125,7 +125,7 @@ def _list(args: argparse.Namespace, folder: Path) -> None:
 def _fill(args: argparse.Namespace, folder: Path) -> None:
     if args.job:
         chapter, setting, seed = args.job
-        studies.fill(chapter, args.preset, setting, seed)
+        store.fill(chapter, args.preset, setting, seed)
         return
     done, left, failed = workflow.fill(args.preset, args.limit)
     _say(f"{done} cells computed, {len(left)} left" + (f", the next: {left[0]}" if left else ""))
@@ -143,8 +143,8 @@ def _page(args: argparse.Namespace, folder: Path) -> None:
 
 
 def _pages(args: argparse.Namespace, folder: Path) -> None:
-    book.copy_pages(folder, BUILD / "book")
-    first = book.render(BUILD / "book", BUILD)
+    pages.copy_pages(folder, BUILD / "book")
+    first = pages.render(BUILD / "book", BUILD)
     workflow.stamped(workflow.rendered(), workflow.book_key(args.preset))
     _say(f"the book: {_shown(first)}")
 

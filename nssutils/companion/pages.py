@@ -1,6 +1,5 @@
 """Turn the chapters of book/ into HTML: Jupyter Book, fed with copies of the pages and the executed notebooks."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -8,9 +7,10 @@ from pathlib import Path
 
 import yaml
 
+from nssutils import files
 from nssutils.errors import NssError
 
-CONFIG = Path(__file__).resolve().parent.parent / "_config.yml"
+CONFIG = files.ROOT / "_config.yml"
 
 
 class BookError(NssError):
@@ -35,10 +35,8 @@ def copy_pages(book: Path, to: Path) -> None:
     for source in sorted(book.rglob("*")):
         target = to / source.relative_to(book)
         if source.is_file() and source.suffix != ".ipynb":
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f"{target.name}.partial")
-            shutil.copy2(source, partial)
-            os.replace(partial, target)
+            with files.atomically(target) as partial:
+                shutil.copy2(source, partial)
 
 
 def render(pages: Path, out: Path) -> Path:

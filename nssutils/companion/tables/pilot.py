@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from nssutils import fragments, results
-from nssutils.fragments import METRIC_TITLES, beside_paper, paper_table, percent
-from nssutils.results import Result
-from nssutils.tables.common import METRICS, by_setting, interval, or_nothing, printed
+from nssutils.companion import fragments, results
+from nssutils.companion.fragments import METRIC_TITLES, beside_paper, paper_table, percent
+from nssutils.companion.results import Result
+from nssutils.companion.tables.common import METRICS, by_setting, interval, or_nothing, printed
 
 
 @or_nothing

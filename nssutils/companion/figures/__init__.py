@@ -2,9 +2,9 @@
 
 import matplotlib
 
-from nssutils.figures.nnslicer import nnslicer_curves
-from nssutils.figures.rq1 import draw_fig5, fig5
-from nssutils.figures.rq2 import rq2_curves
+from nssutils.companion.figures.nnslicer import nnslicer_curves
+from nssutils.companion.figures.rq1 import draw_fig5, fig5
+from nssutils.companion.figures.rq2 import rq2_curves
 
 # Reproducible SVG: no random ids; text stays text, so that it can be searched and read aloud.
 matplotlib.rcParams |= {"svg.hashsalt": "nssutils", "svg.fonttype": "none", "font.family": "sans-serif"}

@@ -7,10 +7,10 @@ import pandas as pd
 from IPython.display import Markdown
 from scipy import stats
 
-from nssutils import fragments, results
-from nssutils.fragments import TITLES
-from nssutils.results import Result
-from nssutils.tables.common import interval, names, or_nothing
+from nssutils.companion import fragments, results
+from nssutils.companion.fragments import TITLES
+from nssutils.companion.results import Result
+from nssutils.companion.tables.common import interval, names, or_nothing
 
 FEATURE_TITLES = {"nnslicer": "NNSlicer", "feature maps": "feature maps", "confidence": "confidence"}
 ATTACK_TITLES = {"fgsm": "FGSM", "pgd": "PGD", "pgd-l2": "PGD (L2), unseen"}

@@ -7,10 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nssutils import fragments, results, settings
+from nssutils import settings
+from nssutils.companion import fragments, results
+from nssutils.companion.fragments import METRIC_TITLES, TITLES
+from nssutils.companion.results import Result
 from nssutils.errors import NssError
-from nssutils.fragments import METRIC_TITLES, TITLES
-from nssutils.results import Result
 
 COLOURS = dict(zip(METRIC_TITLES, sns.color_palette("colorblind", len(METRIC_TITLES)), strict=True))
 NNSLICER = dict(color="black", ls="-.", marker="d", lw=1)

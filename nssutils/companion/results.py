@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from nssutils import settings
+from nssutils import files, settings
 from nssutils.errors import NssError
 
-DATA = Path(__file__).resolve().parent.parent / "data"
+DATA = files.ROOT / "data"
 PUBLISHED = DATA / "results"
 
 Scalar = str | int | float | bool | None
@@ -80,10 +80,8 @@ def save(result: Result, folder: Path | None = None) -> Path:
     target = path(
         folder or local(), result.chapter, result.preset, result.setting, result.seed, result.readings
     )  # fmt: skip
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    partial.write_text(_compact(asdict(result)))
-    os.replace(partial, target)
+    with files.atomically(target) as partial:
+        partial.write_text(_compact(asdict(result)))
     return target
 
 

@@ -3,11 +3,11 @@
 import pandas as pd
 from IPython.display import Markdown
 
-from nssutils import fragments, results
-from nssutils.fragments import TITLES, beside_paper, paper_number, paper_table
-from nssutils.results import Result
-from nssutils.tables.common import interval, names, or_nothing, printed
-from nssutils.tables.rq1 import at_rate
+from nssutils.companion import fragments, results
+from nssutils.companion.fragments import TITLES, beside_paper, paper_number, paper_table
+from nssutils.companion.results import Result
+from nssutils.companion.tables.common import interval, names, or_nothing, printed
+from nssutils.companion.tables.rq1 import at_rate
 
 PRUNER_TITLES = {"lamp": "LAMP", "glob": "Glob", "unif": "Unif+", "erk": "ERK"}
 SIDES = {"": "", "nss+": ", sliced"}

@@ -7,10 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nssutils import fragments, results, settings
-from nssutils.fragments import TITLES
-from nssutils.results import Result
-from nssutils.tables.nnslicer import HIDING_TITLES, PRUNING_TITLES
+from nssutils import settings
+from nssutils.companion import fragments, results
+from nssutils.companion.fragments import TITLES
+from nssutils.companion.results import Result
+from nssutils.companion.tables.nnslicer import HIDING_TITLES, PRUNING_TITLES
 
 _METHODS = PRUNING_TITLES | HIDING_TITLES
 COLOURS = dict(zip(_METHODS, sns.color_palette("colorblind", len(_METHODS)), strict=True))

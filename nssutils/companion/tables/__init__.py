@@ -1,14 +1,14 @@
 """Each chapter's tables: the paper's value, ours with its 95% interval, and where ours is from."""
 
-from nssutils.tables.nnslicer import (
+from nssutils.companion.tables.nnslicer import (
     nnslicer_base,
     nnslicer_claims,
     nnslicer_detection,
     nnslicer_protection,
     nnslicer_pruning,
 )
-from nssutils.tables.pilot import falls, table1, table2, table3
-from nssutils.tables.rq1 import (
+from nssutils.companion.tables.pilot import falls, table1, table2, table3
+from nssutils.companion.tables.rq1 import (
     METHODS,
     at_rate,
     rq1_base,
@@ -17,9 +17,9 @@ from nssutils.tables.rq1 import (
     rq1_seconds,
     rq1_sentences,
 )
-from nssutils.tables.rq2 import removed_first, rq2_matched, rq2_savings, rq2_summary, slices, table4
-from nssutils.tables.rq3 import rq3_attacks, rq3_beyond, rq3_summary, table5
-from nssutils.tables.rq4 import nearer, rq4_costs, rq4_fairness, rq4_summary, table6
+from nssutils.companion.tables.rq2 import removed_first, rq2_matched, rq2_savings, rq2_summary, slices, table4
+from nssutils.companion.tables.rq3 import rq3_attacks, rq3_beyond, rq3_summary, table5
+from nssutils.companion.tables.rq4 import nearer, rq4_costs, rq4_fairness, rq4_summary, table6
 
 __all__ = [
     "METHODS", "at_rate", "falls", "nearer", "nnslicer_base", "nnslicer_claims", "nnslicer_detection",

@@ -1,10 +1,9 @@
 """What the store of results lacks, in which order to compute it, and the stamps that tell Snakemake what is done.
 
 A stamp's date means nothing: before Snakemake looks, `sync` makes the stamps agree with the store, where a result
-counts as done while its setting, code, dataset and lock are the present ones (studies.holds).
+counts as done while its setting, code, dataset and lock are the present ones (store.holds).
 """
 
-import os
 import shutil
 import signal
 import sys
@@ -14,10 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nssutils import book, chapters, data, provenance, results, settings, studies, training
+from nssutils import data, digests, files, settings, training
+from nssutils.companion import chapters, pages, results, store
 from nssutils.errors import NssError
+from nssutils.studies import STUDIES
 
-BUILD = chapters.BOOK.parent / "build"
+BUILD = files.ROOT / "build"
 STAMPS = BUILD / "jobs"
 # Settings by what is worth knowing first where time is short; within one, chapters in the book's order.
 FIRST = ("vgg16-cifar10", "alexnet-cifar10", "resnet101-cifar10", "vgg19-imagenet10", "mlp-mnist", "mlp-fmnist")
@@ -49,9 +50,9 @@ def jobs(preset: str, folder: Path = chapters.BOOK) -> list[Job]:
     if preset == "published":
         return []
     found = []
-    for chapter in book.chapters(folder):
+    for chapter in pages.chapters(folder):
         chosen = chapters.parameters(chapters.find(chapter, folder))["setting"].default
-        for name in studies.listed(chosen, settings.NAMES):
+        for name in store.listed(chosen, settings.NAMES):
             found += [Job(chapter, preset, name, seed) for seed in settings.get(name, preset).seeds]
     return found
 
@@ -61,20 +62,18 @@ def state(job: Job) -> str:
     result = results.find(job.chapter, job.preset, job.setting, job.seed)
     if result is None:
         return "missing"
-    return "held" if studies.holds(result, settings.get(job.setting, job.preset)) else "stale"
+    return "held" if store.holds(result, settings.get(job.setting, job.preset)) else "stale"
 
 
 def ordered(wanted: Iterable[Job]) -> list[Job]:
     """The most informative first: one seed of everything before a second one of anything, then by FIRST, so that the
     chapters of a network follow its training."""
-    return sorted(
-        wanted, key=lambda job: (job.seed, FIRST.index(job.setting), list(studies.STUDIES).index(job.chapter))
-    )
+    return sorted(wanted, key=lambda job: (job.seed, FIRST.index(job.setting), list(STUDIES).index(job.chapter)))
 
 
 def compute(job: Job) -> None:
     """Measure one cell unless the store holds it."""
-    studies.fill(job.chapter, job.preset, job.setting, job.seed)
+    store.fill(job.chapter, job.preset, job.setting, job.seed)
 
 
 def train(preset: str, name: str, seed: int) -> None:
@@ -171,7 +170,7 @@ def sync(preset: str) -> list[Job]:
             job.stamp.unlink(missing_ok=True)
             undone.add(job.chapter)
     shutil.rmtree(STAMPS / "networks" / preset, ignore_errors=True)  # asked for by undone jobs only
-    for chapter in book.chapters(chapters.BOOK):
+    for chapter in pages.chapters(chapters.BOOK):
         stamp = executed(chapter)
         copy = BUILD / "book" / f"{chapter}.ipynb"
         if (
@@ -200,10 +199,8 @@ def rendered() -> Path:
 
 def stamped(stamp: Path, key: str) -> None:
     """Write a stamp, atomically."""
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    partial = stamp.with_name(f"{stamp.name}.{os.getpid()}.partial")
-    partial.write_text(key)
-    os.replace(partial, stamp)
+    with files.atomically(stamp) as partial:
+        partial.write_text(key)
 
 
 def page_key(preset: str, chapter: str) -> str:
@@ -212,21 +209,20 @@ def page_key(preset: str, chapter: str) -> str:
     for job in (job for job in jobs(preset) if job.chapter == chapter):
         found = results.find(job.chapter, job.preset, job.setting, job.seed)
         shown += [found] if found else []
-    drawing = provenance.code_digest(
-        "fragments", *(f"{kind}.{path.stem}" for kind in ("tables", "figures") for path in _modules(kind))
-    )
-    return provenance.digest(
+    drawn = [f"companion.{kind}.{name}" for kind in ("tables", "figures") for name in _modules(kind)]
+    drawing = digests.code("companion.fragments", *drawn)
+    return digests.of(
         [preset, chapters.find(chapter).read_text(), [result.provenance | result.tables for result in shown], drawing]
     )
 
 
 def book_key(preset: str) -> str:
     """Digest of what the pages depend on: every chapter's key, and the files of book/ that are no notebooks."""
-    pages = sorted(path for path in chapters.BOOK.rglob("*") if path.is_file() and path.suffix != ".ipynb")
-    texts = [[str(path.relative_to(chapters.BOOK)), path.read_bytes().hex()] for path in (*pages,)]
-    keys = [page_key(preset, chapter) for chapter in book.chapters(chapters.BOOK)]
-    return provenance.digest([keys, texts, book.CONFIG.read_text()])
+    others = sorted(path for path in chapters.BOOK.rglob("*") if path.is_file() and path.suffix != ".ipynb")
+    texts = [[str(path.relative_to(chapters.BOOK)), path.read_bytes().hex()] for path in others]
+    keys = [page_key(preset, chapter) for chapter in pages.chapters(chapters.BOOK)]
+    return digests.of([keys, texts, pages.CONFIG.read_text()])
 
 
-def _modules(folder: str) -> list[Path]:
-    return sorted(path for path in (provenance.PACKAGE / folder).glob("*.py") if path.stem != "__init__")
+def _modules(folder: str) -> list[str]:
+    return sorted(path.stem for path in Path(__file__).with_name(folder).glob("*.py") if path.stem != "__init__")

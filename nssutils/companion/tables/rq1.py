@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from nssutils import fragments, results
-from nssutils.fragments import METRIC_TITLES, TITLES, beside_paper, paper_number
-from nssutils.results import Result
-from nssutils.tables.common import METRICS, interval, names, or_nothing, printed
+from nssutils.companion import fragments, results
+from nssutils.companion.fragments import METRIC_TITLES, TITLES, beside_paper, paper_number
+from nssutils.companion.results import Result
+from nssutils.companion.tables.common import METRICS, interval, names, or_nothing, printed
 
 METHODS = ("semantic", "global", "category-wise")
 # Compression rates at which the three selections are compared: those of which Section 5.2 speaks.

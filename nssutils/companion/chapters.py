@@ -10,9 +10,10 @@ from pathlib import Path
 
 import papermill
 
+from nssutils import files
 from nssutils.errors import NssError, near_miss
 
-BOOK = Path(__file__).resolve().parent.parent / "book"
+BOOK = files.ROOT / "book"
 
 Scalar = str | int | float | bool
 

@@ -1,0 +1,31 @@
+"""Where a number came from, beside the digests: versions and device."""
+
+import platform
+from functools import cache
+from importlib.metadata import version
+
+import torch
+
+from nssutils import files
+
+_ARITHMETIC = ("torch", "torchvision", "numpy", "scikit-learn")
+
+
+def device_name(device: torch.device) -> str:
+    """What the device is called: the GPU's name, or the processor's kind and the number of threads used."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries whose arithmetic is in a result."""
+    return {"python": platform.python_version()} | {name: version(name) for name in ("nssutils", *_ARITHMETIC)}
+
+
+@cache
+def lock() -> dict[str, str]:
+    """The versions of those libraries that requirements.lock names, which a GPU's machine may not have."""
+    lines = (files.ROOT / "requirements.lock").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    return {name: pinned[name] for name in _ARITHMETIC}

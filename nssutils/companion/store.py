@@ -1,0 +1,136 @@
+"""How the store of results is filled, and whether what it holds still stands."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import torch
+
+from nssutils import data, digests, settings, training
+from nssutils.companion import checksums, provenance, results
+from nssutils.errors import NssError, near_miss
+from nssutils.studies import STUDIES
+
+
+class StoreError(NssError):
+    """A chapter, setting or seed that is not known."""
+
+
+def fill(
+    chapter: str, preset: str, setting: str = "all", seed: str | int = "all", recompute: bool = False, **readings
+) -> list[results.Result]:
+    """Measure what the store lacks of a chapter; returns the results asked for.
+
+    setting: a name, several separated by commas, or "all"; seed: a number, several separated by commas, or "all" of the
+    preset. preset "published" computes nothing and returns nothing: the published results are shown in any case.
+    readings: parameters of the study, of which those at their default do not count. A result is stored as soon as it
+    is measured, so that what a failure or an interruption leaves is kept.
+    """
+    if chapter not in STUDIES:
+        raise StoreError(f"unknown chapter {chapter!r}; known: {', '.join(STUDIES)}.{near_miss(chapter, STUDIES)}")
+    if preset == "published":
+        return []
+    measure = STUDIES[chapter]
+    changed = {name: value for name, value in readings.items() if value != _default(measure, name)}
+    done = []
+    for name in listed(setting, settings.NAMES):
+        chosen = settings.get(name, preset)
+        loaded = None
+        for k in _seeds(seed, chosen):
+            result = None if recompute else results.find(chapter, preset, name, k, changed)
+            if result is None or not holds(result, chosen):
+                print(f"{chapter}: {name}, preset {preset}, seed {k}", file=sys.stderr, flush=True)
+                loaded = loaded or data.load(chosen)
+                result = _measured(chapter, chosen, k, loaded, changed)
+                results.save(result)
+            done.append(result)
+    return done
+
+
+def check(found: list[results.Result]) -> str:
+    """Raise StoreError if a network behind the results learned nothing: twice chance is the least expected."""
+    for result in found:
+        accuracy = sum(row["accuracy"] for row in result.tables["base"]) / len(result.tables["base"])
+        chance = 1 / settings.get(result.setting, result.preset).n_classes
+        if accuracy < 2 * chance:
+            raise StoreError(
+                f"{result.chapter}, {result.setting}, preset {result.preset}, seed {result.seed}: the whole network's "
+                f"accuracy is {accuracy:.3f}, expected at least {2 * chance}. Its training failed; see training.fit."
+            )
+    count = "1 result" if len(found) == 1 else f"{len(found)} results"
+    return f"{count}, every network at least twice as accurate as chance"
+
+
+def holds(result: results.Result, setting: settings.Setting) -> str:
+    """By what a result still stands: "code", "fingerprint", or "" where it does not.
+
+    Its setting, dataset and lock must be the present ones, and its code too, or one certified to compute the same
+    (nssutils.digests). A dataset that is not on this machine cannot have changed here. What a machine without the
+    locked versions measured says so in its provenance, and holds as long as the lock stays.
+    """
+    origin = result.provenance
+    if origin["setting"] != _described(setting):
+        return ""
+    locked = origin.get("lock", origin["versions"])  # results of before the lock was recorded were made with it
+    if any(locked[name] != version for name, version in provenance.lock().items()):
+        return ""
+    if checksums.of(setting) not in (None, origin["data_sha256"]):
+        return ""
+    present = code(result.chapter)
+    if origin["code_sha256"] == present:
+        return "code"
+    return "fingerprint" if digests.equivalent(result.chapter, origin["code_sha256"], present) else ""
+
+
+def code(chapter: str) -> str:
+    """The digest of the code that measures a chapter."""
+    measure = STUDIES[chapter]
+    return digests.code(f"{measure.__module__.removeprefix('nssutils.')}.{measure.__qualname__}", "data.load")
+
+
+def _described(setting: settings.Setting) -> dict:
+    """The setting as JSON; without the list of seeds, of which a result is one."""
+    fields = {name: value for name, value in asdict(setting).items() if name != "seeds"}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+
+
+def _measured(chapter: str, setting: settings.Setting, seed: int, loaded: data.Data, changed: dict) -> results.Result:
+    torch.set_num_threads(training.THREADS)
+    start, origin_of_code = time.perf_counter(), code(chapter)
+    tables = STUDIES[chapter](setting, seed, loaded, **changed)
+    origin = {
+        "setting": _described(setting),
+        "device": provenance.device_name(training.device()),
+        "processor": digests.processor(),
+        "network": training.origin(setting, seed, loaded),
+        "versions": provenance.versions(),
+        "lock": provenance.lock(),
+        "data_sha256": loaded.sha256,
+        "code_sha256": origin_of_code,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+    return results.Result(chapter, setting.preset, setting.name, seed, changed, origin, tables)
+
+
+def _default(measure: Callable, name: str):
+    defaults = measure.__kwdefaults__ or {}
+    if name not in defaults:
+        raise StoreError(f"unknown reading {name!r}; known: {', '.join(defaults)}.{near_miss(name, defaults)}")
+    return defaults[name]
+
+
+def listed(text: str, known: tuple[str, ...]) -> list[str]:
+    """The names of a text: "all", one, or several separated by commas."""
+    return list(known) if text == "all" else [part.strip() for part in text.split(",")]
+
+
+def _seeds(seed: str | int, setting: settings.Setting) -> list[int]:
+    if seed == "all":
+        return list(setting.seeds)
+    try:
+        return [int(part) for part in str(seed).split(",")]
+    except ValueError:
+        raise StoreError(f"seed {seed!r} given, expected a number, several separated by commas, or 'all'.") from None

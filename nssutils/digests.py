@@ -1,0 +1,169 @@
+"""What a number rests on, in a few bytes: digests of values and of code, the kind of processor, and certificates.
+
+Two codes with different digests may compute the same, as before and after a refactoring. A certificate says so: it
+holds the *fingerprint* of a code on a kind of processor, the hash of what it gives at preset smoke on all six networks.
+Codes with the same fingerprint on one kind of processor are equivalent: what one has measured holds for the other.
+"""
+
+import ast
+import hashlib
+import json
+import platform
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from nssutils import files
+
+CERTIFICATES = files.ROOT / "data" / "certificates.json"
+PACKAGE = Path(__file__).resolve().parent
+# Modules that shape no number by themselves: what they hold (a setting's fields) is recorded in full beside the digest.
+_NEUTRAL = {"nssutils.errors", "nssutils.settings", "nssutils.files", "nssutils.digests"}
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def of(value) -> str:
+    """SHA-256 of a JSON-able value, the same on every machine."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def processor() -> str:
+    """The processor's model and the vector instructions that torch uses of it: what decides how sums are rounded."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return f"{model or platform.processor() or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def certificates() -> dict[str, list[dict[str, str]]]:
+    """{chapter, or "networks": [{code, processor, fingerprint}]}, as `nss certify` has recorded them."""
+    return json.loads(CERTIFICATES.read_text()) if CERTIFICATES.exists() else {}
+
+
+def equivalent(what: str, first: str, second: str) -> bool:
+    """Whether two codes of a chapter (or of "networks") are the same, or certified to compute the same somewhere."""
+    if first == second:
+        return True
+    known = {(each["code"], each["processor"], each["fingerprint"]) for each in certificates().get(what, [])}
+    return any((second, place, fingerprint) in known for code, place, fingerprint in known if code == first)
+
+
+@cache
+def code(*roots: str) -> str:
+    """SHA-256 over the given definitions, as "studies.rq1.measure", and all that they call for in the package.
+
+    What a definition calls for is read off the names in it: other definitions of its module, and those of modules that
+    it imports. Comments, docstrings, annotations and layout do not count, nor does the version of Python: what
+    computes the same mostly keeps its digest.
+    """
+    waiting, found = [_resolved(f"nssutils.{root}") for root in roots], {}
+    while waiting:
+        module, name = waiting.pop()
+        if (module, name) in found or module in _NEUTRAL:
+            continue
+        parsed = _parsed(module)
+        names = list(parsed.definitions) if name is None else [name]
+        nodes = [node for each in names for node in parsed.definitions.get(each, [])]
+        if name is not None and not nodes:
+            raise LookupError(f"{module} has no definition {name!r} to make a digest of.")
+        found[module, name] = [_normal(node) for node in nodes]
+        found[module, ""] = [_normal(node) for node in parsed.statements]
+        for node in (*nodes, *parsed.statements):
+            waiting += parsed.references(node)
+    return of(sorted([module, name or "*", body] for (module, name), body in found.items()))
+
+
+@dataclass
+class _Module:
+    """A module's code, parsed: what it defines by which name, what its imports stand for, and what else it does."""
+
+    name: str
+    definitions: dict[str, list[ast.AST]] = field(default_factory=dict)
+    imports: dict[str, tuple[str, str | None]] = field(default_factory=dict)  # alias -> (module, definition or None)
+    statements: list[ast.AST] = field(default_factory=list)
+
+    def references(self, node: ast.AST) -> list[tuple[str, str | None]]:
+        """The definitions that a piece of this module's code names."""
+        local = self.imports | _imports(node)
+        found: list[tuple[str, str | None]] = []
+        part_of: set[ast.AST] = set()  # names that an attribute is taken of
+        for each in ast.walk(node):
+            if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id in local:
+                module, name = local[each.value.id]
+                if name is None:
+                    found.append(_resolved(f"{module}.{each.attr}"))
+                    part_of.add(each.value)
+        for each in ast.walk(node):
+            if isinstance(each, ast.Name) and each not in part_of:
+                if each.id in local:
+                    found.append(local[each.id])
+                elif each.id in self.definitions:
+                    found.append((self.name, each.id))
+        return found
+
+
+@cache
+def _parsed(module: str) -> _Module:
+    parsed = _Module(module)
+    for node in ast.parse(_source(module).read_text()).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            parsed.imports |= _imports(node)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            parsed.definitions.setdefault(node.name, []).append(node)
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)]
+            for name in names:
+                parsed.definitions.setdefault(name, []).append(node)
+        elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            parsed.statements.append(node)
+    return parsed
+
+
+def _imports(tree: ast.AST) -> dict[str, tuple[str, str | None]]:
+    """What the imports of the package anywhere in a piece of code stand for."""
+    found: dict[str, tuple[str, str | None]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "nssutils":
+            for alias in node.names:
+                found[alias.asname or alias.name] = _resolved(f"{node.module}.{alias.name}")
+    return found
+
+
+@cache
+def _resolved(path: str) -> tuple[str, str | None]:
+    """A dotted path as a module and what is meant in it, None for the whole module."""
+    if _source(path):
+        return path, None
+    module, _, name = path.rpartition(".")
+    if _source(module):
+        return module, name
+    raise LookupError(f"{path} is neither a module of the package nor a definition in one.")
+
+
+def _source(module: str) -> Path | None:
+    path = PACKAGE.parent.joinpath(*module.split("."))
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.exists()), None)
+
+
+def _normal(node):
+    """The parsed code as JSON-able values that comments, layout, docstrings and annotations do not change.
+
+    Every version of Python must give the same: ast.unparse and ast.dump do not, since newer ones quote strings
+    otherwise and know fields (empty here) that older ones lack.
+    """
+    if isinstance(node, list):
+        return [_normal(item) for item in node if not isinstance(item, ast.Pass)]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    unread = {ast.arg: "annotation", ast.FunctionDef: "returns"}.get(type(node))
+    kept = {name: value for name, value in ast.iter_fields(node) if value is not None and name != unread}
+    if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+        kept["body"] = kept["body"][1:]
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 ends an f-string's nested format with an empty string
+        kept["values"] = [part for part in node.values if getattr(part, "value", None) != ""]
+    normal = {name: _normal(value) for name, value in kept.items()}
+    return [type(node).__name__, {name: value for name, value in normal.items() if value != []}]
