@@ -19,7 +19,9 @@ class DetectionError(NssError):
     """Features or labels that no detector can be trained or judged on."""
 
 
-def pgd_l2(net: nn.Module, x: Tensor, y: Tensor, eps: float, steps: int = 10, batch_size: int = 250) -> Tensor:
+def pgd_l2(
+    net: nn.Module, x: Tensor, y: Tensor, eps: float, steps: int = 10, batch_size: int = 250, reduced: bool = False
+) -> Tensor:
     """PGD within a Euclidean distance (Madry et al. 2017): steps of eps / 4 along the gradient itself, not its sign,
     so that few pixels change much. eps is the root mean square of the pixels' changes, to compare with other attacks;
     images x (N, C, H, W) in [0, 1]; the network is used in eval mode and left as it was.

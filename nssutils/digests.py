@@ -9,13 +9,16 @@ import ast
 import hashlib
 import json
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from nssutils import files
+from nssutils.errors import NssError
 
 CERTIFICATES = files.ROOT / "data" / "certificates.json"
 PACKAGE = Path(__file__).resolve().parent
@@ -27,6 +30,16 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 def of(value) -> str:
     """SHA-256 of a JSON-able value, the same on every machine."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def of_tensors(tensors: Iterable[Tensor]) -> str:
+    """SHA-256 over the tensors' values, shapes and types, in their order."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        flat = tensor.detach().cpu().contiguous()
+        found.update(f"{flat.dtype} {tuple(flat.shape)}".encode())
+        found.update(flat.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 @cache
@@ -41,6 +54,25 @@ def processor() -> str:
 def certificates() -> dict[str, list[dict[str, str]]]:
     """{chapter, or "networks": [{code, processor, fingerprint}]}, as `nss certify` has recorded them."""
     return json.loads(CERTIFICATES.read_text()) if CERTIFICATES.exists() else {}
+
+
+def certify(what: str, code: str, fingerprint: str) -> bool:
+    """Record what a code of a chapter (or of "networks") gives on this kind of processor; whether that is news.
+
+    Raises NssError where the same code has given something else here before: it is not deterministic.
+    """
+    known = certificates()
+    mine = [each for each in known.get(what, []) if (each["code"], each["processor"]) == (code, processor())]
+    if mine and mine[0]["fingerprint"] != fingerprint:
+        raise NssError(
+            f"{what}: code {code[:8]} gave {mine[0]['fingerprint'][:8]} on this kind of processor ({processor()}) and "
+            f"now gives {fingerprint[:8]}, expected the same. It depends on something that is not recorded."
+        )
+    if not mine:
+        known.setdefault(what, []).append({"code": code, "processor": processor(), "fingerprint": fingerprint})
+        with files.atomically(CERTIFICATES) as partial:
+            partial.write_text(json.dumps(known, indent=1) + "\n")
+    return not mine
 
 
 def equivalent(what: str, first: str, second: str) -> bool:

@@ -74,6 +74,8 @@ def tune(
     batch_size: int,
     seed: int = 0,
     reduced: bool = False,
+    decay: bool = False,
+    weights: Tensor | None = None,
     statistics: Mapping[str, Tensor] | None = None,
 ) -> nn.Module:
     """Train exactly the `trainable` elements in place; every other element and buffer stays bit-identical.
@@ -81,44 +83,71 @@ def tune(
     `loss` takes indices (batch,) into n samples and gives a scalar; `optimiser` makes one for the parameters that have
     a trainable element, for instance lambda some: torch.optim.SGD(some, 0.01, momentum=0.9). The network is in eval
     mode, dropout off, and batch normalisation keeps its statistics, but for the channels that `statistics` names
-    ({module: bool (channels,)}, as from `norms`): these work as in training. `reduced` is bf16 autocast. All
-    randomness comes from `seed`; torch's generator, requires_grad and training modes are left as they were.
-    Where nothing is trainable nothing happens. Raises FreezingError.
+    ({module: bool (channels,)}, as from `norms`): these work as in training. `reduced` is bf16 autocast; `decay` lets
+    the learning rate fall linearly to zero. An epoch visits each sample once, in random order, or, with `weights` (n,),
+    draws n with replacement in proportion to them. All randomness comes from `seed`; torch's generator, requires_grad
+    and training modes are left as they were. Where nothing is trainable nothing happens. Raises FreezingError.
     """
+    for _ in tuning(
+        net, trainable, loss, n, optimiser, epochs=epochs, batch_size=batch_size, seed=seed, reduced=reduced,
+        decay=decay, weights=weights, statistics=statistics,
+    ):  # fmt: skip
+        pass
+    return net
+
+
+def tuning(
+    net: nn.Module, trainable: Elements, loss: Callable[[Tensor], Tensor], n: int,
+    optimiser: Callable[[list[nn.Parameter]], torch.optim.Optimizer], *, epochs: int, batch_size: int, seed: int = 0,
+    reduced: bool = False, decay: bool = False, weights: Tensor | None = None,
+    statistics: Mapping[str, Tensor] | None = None,
+) -> Iterator[int]:  # fmt: skip
+    """`tune`, epoch by epoch: yields the number of epochs done, so that a caller can look at the network in between or
+    give up. The network is whole only when the generator is exhausted or closed."""
     parameters = dict(net.named_parameters())
     for name, mask in trainable.items():
         if name not in parameters or mask.shape != parameters[name].shape:
             raise FreezingError(f"elements {tuple(mask.shape)} of parameter {name!r}: the network has no such one.")
     moving = {name: parameters[name] for name, mask in trainable.items() if mask.any()}
     if not moving:
-        return net
+        return
     partly = _partly(net, trainable, statistics or {})
     required = {name: p.requires_grad for name, p in parameters.items()}
     device = next(iter(parameters.values())).device
     generator = torch.Generator().manual_seed(seed)
     step = optimiser(list(moving.values()))
+    total = epochs * -(-n // batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(step, lambda done: 1 - done / total if decay else 1)
     try:
         with neurons.evaluating(net), _normalising(net, statistics or {}):
             for name, p in parameters.items():
                 p.requires_grad_(name in moving)
-            for _ in range(epochs):
-                for batch in torch.randperm(n, generator=generator).split(batch_size):
+            for epoch in range(epochs):
+                for batch in _order(n, weights, generator).split(batch_size):
                     with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
                         value = loss(batch.to(device))
                     step.zero_grad(set_to_none=True)
                     value.backward()
                     step.step()
+                    schedule.step()
                     # Weight decay and momentum move what has no gradient too; so what is frozen is put back.
                     with torch.no_grad():
                         for tensor, mask, before in partly:
                             tensor.copy_(torch.where(mask, tensor, before))
                 if not torch.isfinite(value):
                     raise FreezingError(f"the loss is {value.item()}: the learning rate is too high.")
+                yield epoch + 1
     finally:
         for name, p in parameters.items():
             p.requires_grad_(required[name])
             p.grad = None
-    return net
+
+
+def _order(n: int, weights: Tensor | None, generator: torch.Generator) -> Tensor:
+    """The samples of one epoch."""
+    if weights is None:
+        return torch.randperm(n, generator=generator)
+    return torch.multinomial(weights, n, replacement=True, generator=generator)
 
 
 def head(net: nn.Module) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -37,14 +38,21 @@ def replayed(y: Tensor, classes: Tensor, share: float) -> Tensor:
     return torch.cat([one[: round(share * len(one))] for one in kept]).sort().values
 
 
-def accuracy(net: nn.Module, x: Tensor, y: Tensor, classes: Tensor | None = None) -> float:
+def accuracy(net: nn.Module, x: Tensor, y: Tensor, classes: Tensor | None = None, reduced: bool = False) -> float:
     """Accuracy in [0, 1]; with `classes`, all other logits suppressed, that is, with the task told."""
-    logits = training.logits(net, x).cpu()
+    return correct(net, x, y, classes, reduced).double().mean().item()
+
+
+def correct(
+    net: nn.Module, x: Tensor, y: Tensor, classes: Tensor | None = None, reduced: bool = False
+) -> Tensor:  # fmt: skip
+    """Which images x with labels y (N,) are recognised, bool (N,), as `accuracy`; `reduced` as in training.logits."""
+    logits = training.logits(net, x, reduced=reduced).cpu()
     if classes is not None:
         others = torch.ones(logits.shape[1], dtype=torch.bool)
         others[classes] = False
         logits = logits.masked_fill(others, -torch.inf)
-    return (logits.argmax(1) == y.cpu()).double().mean().item()
+    return logits.argmax(1) == y.cpu()
 
 
 def of_task(net: nn.Module, classes: Tensor) -> nn.Module:
@@ -75,10 +83,11 @@ def trainable(net: nn.Module, critical, task_a: Tensor, n_classes: int, replay: 
 def learn(
     net: nn.Module, x: Tensor, y: Tensor, elements: freezing.Elements, *, epochs: int, batch_size: int,
     lr: float = 1e-3, seed: int = 0, reduced: bool = False, statistics: Mapping[str, Tensor] | None = None,
-    critical=None, task_a: Tensor | None = None,
+    critical=None, task_a: Tensor | None = None, balanced: bool = False,
 ) -> nn.Module:  # fmt: skip
     """Train the given elements in place on task B's images x (N, C, H, W) with labels y, replayed ones of task A among
-    them: the loss is CE(x) over all classes (Section 4.3); AdamW with the learning rate `lr` held.
+    them: the loss is CE(x) over all classes (Section 4.3); AdamW, whose learning rate `lr` falls linearly to zero.
+    `balanced` draws as many images of each class, however few are stored, instead of visiting each once an epoch.
 
     `statistics`: channels whose batch normalisation works as in training, as in freezing.tune. Given a slice,
     `critical`, and task A's classes, images of task A pass through the masked network in eval mode, as it is read.
@@ -102,8 +111,14 @@ def learn(
     with neurons.masked(neurons.trace(net), critical or {}) as masked:
         return freezing.tune(
             net, elements, loss, len(x), lambda some: torch.optim.AdamW(some, lr),
-            epochs=epochs, batch_size=batch_size, seed=seed, reduced=reduced, statistics=statistics,
+            epochs=epochs, batch_size=batch_size, seed=seed, reduced=reduced, decay=True,
+            weights=_balancing(y) if balanced else None, statistics=statistics,
         )  # fmt: skip
+
+
+def _balancing(y: Tensor) -> Tensor:
+    """Weights (N,) by which every class among labels y (N,) is as likely."""
+    return 1.0 / torch.bincount(y.cpu())[y.cpu()]
 
 
 def random_slice(critical: slicing.Slice, seed: int) -> slicing.Slice:
@@ -118,4 +133,4 @@ def only(loaded: data.Data, classes: Tensor) -> data.Data:
     """The data with training images of the given classes only, and a checksum of its own."""
     keep = samples(loaded.y_train, classes)
     sha256 = f"{loaded.sha256}, classes {classes.tolist()}"
-    return data.Data(loaded.x_train[keep], loaded.y_train[keep], loaded.x_test, loaded.y_test, sha256)
+    return replace(loaded, x_train=loaded.x_train[keep], y_train=loaded.y_train[keep], sha256=sha256)

@@ -1,6 +1,6 @@
 """Re-adaptation (Section 4.2): attack a network, then repair it by training what a slice or DeepArc names (RQ3)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -17,18 +17,18 @@ class AttackError(NssError):
     """An attack that cannot be made as asked."""
 
 
-def fgsm(net: nn.Module, x: Tensor, y: Tensor, eps: float, batch_size: int = 250) -> Tensor:
+def fgsm(net: nn.Module, x: Tensor, y: Tensor, eps: float, batch_size: int = 250, reduced: bool = False) -> Tensor:
     """Fast gradient sign method (Goodfellow et al. 2014): x + eps * sign(dL/dx), cut to [0, 1].
 
     x: images (N, C, H, W) in [0, 1]; y: labels (N,). The network is used in eval mode; its parameters' gradients, its
-    modes and torch's generator are left as they were.
+    modes and torch's generator are left as they were. `reduced` is bf16 autocast, which some signs depend on.
     """
-    return _by_batch(net, x, y, eps, batch_size, lambda images, labels: _ascended(net, images, labels, eps))
+    return _by_batch(net, x, y, eps, batch_size, lambda images, labels: _ascended(net, images, labels, eps, reduced))
 
 
 def pgd(
     net: nn.Module, x: Tensor, y: Tensor, eps: float, steps: int = STEPS, alpha: float | None = None,
-    random_start: bool = True, seed: int = 0, batch_size: int = 250,
+    random_start: bool = True, seed: int = 0, batch_size: int = 250, reduced: bool = False,
 ) -> Tensor:  # fmt: skip
     """Projected gradient descent (Madry et al. 2017): `steps` of FGSM with size `alpha` (eps / 4 unless given), each
     projected to within eps of x and to [0, 1], from a random point there. As `fgsm` otherwise."""
@@ -41,7 +41,7 @@ def pgd(
             noise = torch.rand(images.shape, generator=generator, dtype=images.dtype).to(images.device)
             adversarial = (images + eps * (2 * noise - 1)).clamp(0, 1)
         for _ in range(steps):
-            moved = _ascended(net, adversarial, labels, alpha)
+            moved = _ascended(net, adversarial, labels, alpha, reduced)
             adversarial = torch.minimum(torch.maximum(moved, images - eps), images + eps).clamp(0, 1)
         return adversarial
 
@@ -51,7 +51,9 @@ def pgd(
 ATTACKS: dict[str, Callable[..., Tensor]] = {"fgsm": fgsm, "pgd": pgd}
 
 
-def calibrate(attack: Callable[..., Tensor], net: nn.Module, x: Tensor, y: Tensor, accuracy: float) -> float:
+def calibrate(
+    attack: Callable[..., Tensor], net: nn.Module, x: Tensor, y: Tensor, accuracy: float, reduced: bool = False
+) -> float:
     """The eps at which the attack leaves the network an accuracy nearest the given one on images x, labels y.
 
     Doubled from half a grey level up until the accuracy is reached, then halved five times in between; where it is
@@ -60,7 +62,7 @@ def calibrate(attack: Callable[..., Tensor], net: nn.Module, x: Tensor, y: Tenso
     tried: dict[float, float] = {}
 
     def left(eps: float) -> float:
-        tried[eps] = training.evaluate(net, attack(net, x, y, eps), y)
+        tried[eps] = training.evaluate(net, attack(net, x, y, eps, reduced=reduced), y)
         return tried[eps]
 
     low, high = 0.0, 0.5 / 255
@@ -101,17 +103,24 @@ def trainable(net: nn.Module, method: str, critical, units: list[deeparc.Unit]) 
     return {name: mask for name, mask in elements.items() if name in inside and name.rpartition(".")[0] in weighted}
 
 
-def repair(
+def repair(net: nn.Module, x: Tensor, adversarial: Tensor, y: Tensor, elements: freezing.Elements, **how) -> nn.Module:
+    """Train the given elements in place on images and their adversarial counterparts, both (N, C, H, W): the loss is
+    CE(x) + CE(adversarial) (Section 4.2); AdamW with the learning rate held. `how` is as in `repairing`."""
+    for _ in repairing(net, x, adversarial, y, elements, **how):
+        pass
+    return net
+
+
+def repairing(
     net: nn.Module, x: Tensor, adversarial: Tensor, y: Tensor, elements: freezing.Elements, *,
     epochs: int = 10, lr: float = 1e-3, batch_size: int = 50, seed: int = 0, reduced: bool = False,
-) -> nn.Module:  # fmt: skip
-    """Train the given elements in place on images and their adversarial counterparts, both (N, C, H, W): the loss is
-    CE(x) + CE(adversarial) (Section 4.2); AdamW with the learning rate `lr` held."""
+) -> Iterator[int]:  # fmt: skip
+    """`repair`, epoch by epoch, as freezing.tuning."""
 
     def loss(batch: Tensor) -> Tensor:
         return F.cross_entropy(net(x[batch]), y[batch]) + F.cross_entropy(net(adversarial[batch]), y[batch])
 
-    return freezing.tune(
+    return freezing.tuning(
         net, elements, loss, len(x), lambda some: torch.optim.AdamW(some, lr),
         epochs=epochs, batch_size=batch_size, seed=seed, reduced=reduced,
     )  # fmt: skip
@@ -126,10 +135,10 @@ def _by_batch(net: nn.Module, x: Tensor, y: Tensor, eps: float, batch_size: int,
         return torch.cat([attack(images.to(where), labels.to(where)).to(x.device) for images, labels in pairs])
 
 
-def _ascended(net: nn.Module, x: Tensor, y: Tensor, distance: float) -> Tensor:
+def _ascended(net: nn.Module, x: Tensor, y: Tensor, distance: float, reduced: bool) -> Tensor:
     """x moved by `distance` along the sign of the loss's gradient, cut to [0, 1]."""
     x = x.detach().requires_grad_()
-    with torch.enable_grad():
+    with torch.enable_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=reduced):
         # The sum, so that an image's gradient does not depend on how many are in the batch.
         (gradient,) = torch.autograd.grad(F.cross_entropy(net(x), y, reduction="sum"), x)
     return (x + distance * gradient.sign()).detach().clamp(0, 1)

@@ -4,6 +4,7 @@ import copy
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils import fusion, skip_init
 
 from nssutils import neurons
 from nssutils.errors import NssError
@@ -13,12 +14,14 @@ class RestructuringError(NssError):
     """A slice that leaves no network, or a network that cannot be made smaller."""
 
 
-def extract(net: nn.Module, masks) -> nn.Module:
+def extract(net: nn.Module, masks, fold: bool = False) -> nn.Module:
     """A copy of the network without the neurons outside the slice: the masked network's logits, in eval mode.
 
     `masks` is a Slice or {layer: bool (width,)}. Weights, biases and batch normalisation of dropped neurons go, and so
     do the next layers' weights that read them. The result needs nothing of this package: the same modules, smaller;
     where a residual addition meets branches that keep different channels, a torch.fx.GraphModule that adds by index.
+    `fold` multiplies batch normalisation into the layer before it and leaves an Identity: faster, but such a network
+    is for use, not for training on.
     Raises RestructuringError where a layer keeps no neuron or a convolution is grouped, UnsupportedNetwork where
     neurons cannot be followed.
     """
@@ -37,7 +40,24 @@ def extract(net: nn.Module, masks) -> nn.Module:
             smaller = _smaller(module, neurons.inputs_alive(traced, node, alive), alive[node], node.target)
             for root in (small, traced):  # the traced network has containers of its own
                 root.set_submodule(node.target, smaller)
+    if fold:
+        _fold(small, traced)
     return traced if _align(traced, alive) else small
+
+
+def _fold(small: nn.Module, traced: fx.GraphModule) -> None:
+    """Multiply each batch normalisation into the weighted layer that it alone reads, in the network and its trace."""
+    for node in traced.graph.nodes:
+        source = node.all_input_nodes[0] if neurons.kind(traced, node) == "norm" else None
+        if source is None or neurons.kind(traced, source) != "weighted" or len(source.users) > 1:
+            continue
+        weighted, norm = traced.get_submodule(source.target), traced.get_submodule(node.target)
+        if norm.running_mean is None:
+            continue
+        fuse = fusion.fuse_linear_bn_eval if isinstance(weighted, nn.Linear) else fusion.fuse_conv_bn_eval
+        for path, module in ((source.target, fuse(weighted, norm)), (node.target, nn.Identity())):
+            for root in (small, traced):
+                root.set_submodule(path, module)
 
 
 def _smaller(module: nn.Module, inputs: Tensor, outputs: Tensor, name: str) -> nn.Module:
@@ -48,10 +68,10 @@ def _smaller(module: nn.Module, inputs: Tensor, outputs: Tensor, name: str) -> n
         raise RestructuringError(f"layer {name!r} has {module.groups} groups, expected an ungrouped convolution.")
     n_in, n_out = int(inputs.sum()), int(outputs.sum())
     if isinstance(module, nn.Linear):
-        new = nn.Linear(n_in, n_out, module.bias is not None)
+        new = skip_init(nn.Linear, n_in, n_out, module.bias is not None)
     elif isinstance(module, nn.Conv2d):
-        same = ("kernel_size", "stride", "padding", "dilation", "padding_mode")
-        new = nn.Conv2d(n_in, n_out, bias=module.bias is not None, **{key: getattr(module, key) for key in same})
+        same = {key: getattr(module, key) for key in ("kernel_size", "stride", "padding", "dilation", "padding_mode")}
+        new = skip_init(nn.Conv2d, n_in, n_out, bias=module.bias is not None, **same)
     else:
         new = type(module)(n_out, module.eps, module.momentum, module.affine, module.track_running_stats)
     first = next(iter(module.state_dict().values()))
@@ -82,8 +102,9 @@ def _align(traced: fx.GraphModule, alive: dict[fx.Node, Tensor | None]) -> bool:
             added = traced.graph.call_function(torch.index_add, (base, 1, rows, narrow))
         node.replace_all_uses_with(added)
         traced.graph.erase_node(node)
-    traced.graph.lint()
-    traced.recompile()
+    if changed:
+        traced.graph.lint()
+        traced.recompile()
     return changed
 
 

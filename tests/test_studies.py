@@ -1,9 +1,13 @@
 """What the chapters measure, on the smallest network, and what must hold of it whatever the numbers."""
 
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from nssutils import data, settings, studies
+from nssutils import contribution, data, neurons, settings, slicing, studies, training
 from nssutils.companion import results
+from nssutils.studies import answers, rq1, rq3, scores
 
 SETTING = settings.get("mlp-mnist", "smoke")
 
@@ -32,19 +36,35 @@ def test_every_chapter_measures_scalars_of_the_same_network(measured):
 def test_pruning_obeys_the_law_and_stops_where_it_says(measured):
     tables = measured["rq2_restructuring"]
     steps, weights = by(tables["steps"], "method", "step"), 784 * 64 + 64 * 32 + 32 * 10
-    for row in tables["pruned"]:
-        start = steps[row["method"], 0]["compression_rate"]
+    stops = by(tables["pruned"], "method", "tau")
+    assert len(stops) == 3 * 8 == len(tables["pruned"])
+    for (method, tau), row in stops.items():
+        start = steps[method, 0]["compression_rate"]
         law = 1 - (1 - start) * 0.9 ** row["iterations"]
         assert row["compression_rate"] == pytest.approx(law, abs=row["iterations"] / weights)
-        assert steps[row["method"], row["iterations"]]["accuracy"] == row["accuracy"]
-        assert (start > 0) == row["method"].startswith("nss+")
-    furthest = {}
-    for row in tables["pruned"]:
-        pruner = row["method"].removeprefix("nss+")
-        furthest[pruner] = max(furthest.get(pruner, 0), row["compression_rate"])
-    for method in by(tables["steps"], "method"):
-        reached = max(row["compression_rate"] for row in tables["steps"] if row["method"] == method)
-        assert reached >= furthest[method.removeprefix("nss+")]
+        assert steps[method, row["iterations"]]["accuracy"] == row["accuracy"]
+        assert (start > 0) == method.startswith("nss+")
+        looked_at = {step: one["train_accuracy"] for (m, step), one in steps.items() if m == method}
+        lost = max(looked_at[0], steps[method.removeprefix("nss+"), 0]["train_accuracy"]) - tau
+        kept = [looked_at[s] >= lost for s in sorted(looked_at) if looked_at[s] is not None and s <= row["iterations"]]
+        assert all(kept) or row["iterations"] == 0  # no step up to the stop was seen to lose too much
+        if tau < 0.01:
+            assert row["iterations"] <= stops[method, 0.01]["iterations"]
+        # The counterpart's accuracy at this compression can be told: it was tested on either side.
+        other = method.removeprefix("nss+") if method.startswith("nss+") else f"nss+{method}"
+        tested = [
+            one["compression_rate"] for (m, _), one in steps.items() if m == other and one["accuracy"] is not None
+        ]
+        assert max(tested) >= row["compression_rate"]
+
+
+def test_a_run_without_a_crossing_looks_at_few_steps(measured):
+    """Each step evaluates the training images once at most, and test images only where a table needs them."""
+    tables = measured["rq2_restructuring"]
+    for method in {row["method"] for row in tables["pruned"]}:
+        mine = [row for row in tables["steps"] if row["method"] == method]
+        assert len(by(mine, "step")) == len(mine)
+        assert sum(row["accuracy"] is not None for row in mine) <= 1 + 3 + 2 * 3
 
 
 def test_an_extracted_network_has_the_share_that_the_slice_keeps(measured):
@@ -53,6 +73,7 @@ def test_an_extracted_network_has_the_share_that_the_slice_keeps(measured):
     for one in tables["slices"]:
         whole, small = (savings[one["tolerance"], variant]["parameters"] for variant in ("whole", "extracted"))
         assert small / whole == pytest.approx(1 - one["compression_rate"])
+        assert savings[one["tolerance"], "folded"]["parameters"] <= small
 
 
 def test_what_repair_trains_is_what_is_counted(measured):
@@ -63,10 +84,16 @@ def test_what_repair_trains_is_what_is_counted(measured):
         assert share["full"] == 1
         assert share["nss"] == pytest.approx(1 - tables["slices"][0]["compression_rate"])
         assert share["nss+deeparc"] <= min(share["nss"], share["deeparc"])
-        tried = {
-            row["lr"]: row["accuracy"] for row in tables["rates"] if (row["attack"], row["method"]) == (attack, "nss")
-        }
-        assert tried[rows[attack, "nss"]["lr"]] == max(tried.values())
+        for method in share:  # successive halving: who goes on did best so far
+            tried = [row for row in tables["rates"] if (row["attack"], row["method"]) == (attack, method)]
+            for after, left in rq3.RUNGS.items():
+                rung = sorted((row for row in tried if row["epochs"] == after), key=lambda row: -row["accuracy"])
+                later = {row["lr"] for row in tried if row["epochs"] > after} - {rq3.COMMON_RATE}
+                assert later <= {row["lr"] for row in rung[:left]} and rows[attack, method]["lr"] in later | {1e-3}
+            course = [row for row in tables["effort"] if (row["attack"], row["method"]) == (attack, method)]
+            assert [row["epoch"] for row in course] == list(range(1, rq3.EPOCHS["smoke"] + 1))
+            assert {row["lr"] for row in course} == {rq3.COMMON_RATE}
+        assert {row["lr"] for row in tables["rates"]} == set(rq3.RATES)
     assert all(row["left"] < tables["base"][0]["accuracy"] for row in tables["attacks"])
 
 
@@ -115,9 +142,75 @@ def test_nnslicer_s_applications_compare_equals(measured):
     assert hidden["random", 0.01]["before"] > hidden["everything", 1.0]["before"]
 
 
-def test_rq1_s_nnslicer_curve_ends_at_the_whole_network(measured):
-    points = [row for row in measured["rq1_slicing"]["points"] if row["method"] == "nnslicer"]
-    assert [row["at"] for row in points] == [round(0.1 * i, 1) for i in range(1, 11)]
+def test_nnslicer_s_curve_ends_at_the_whole_network(measured):
+    points = measured["nnslicer"]["curve"]
+    assert [row["at"] for row in points] == list(rq1.SHARES)
     assert points[-1]["compression_rate"] == 0
-    assert points[-1]["accuracy"] == measured["rq1_slicing"]["base"][0]["accuracy"]
+    assert points[-1]["accuracy"] == measured["nnslicer"]["base"][0]["accuracy"]
     assert points[0]["compression_rate"] > 0.85
+
+
+def test_which_images_are_recognised_is_kept(measured):
+    tables = measured["rq1_slicing"]
+    (whole,) = tables["base"]
+    base = answers.unpacked(whole["right"], whole["images"])
+    assert base.double().mean().item() == whole["accuracy"]
+    for row in tables["points"]:
+        assert answers.unpacked(row["right"], whole["images"], base).double().mean().item() == row["accuracy"]
+    assert {row["at"] for row in tables["points"] if row["method"] == "global"} >= {0.925, 0.95, 0.975}
+    assert len({(row["metric"], row["layer"]) for row in tables["layers"]}) == 5 * 2
+
+
+@given(st.lists(st.booleans(), min_size=1), st.data())
+def test_answers_come_back(first, drawn):
+    second = drawn.draw(st.lists(st.booleans(), min_size=len(first), max_size=len(first)))
+    right, base = torch.tensor(first), torch.tensor(second)
+    assert torch.equal(answers.unpacked(answers.packed(right), len(first)), right)
+    assert torch.equal(answers.unpacked(answers.packed(right, base), len(first), base), right)
+
+
+def test_what_a_rate_is_chosen_by_was_never_trained_on():
+    """Nor is eps found on images that the repair trains on."""
+    loaded = data.load(SETTING)
+    parts = rq3._parts(rq3.IMAGES["smoke"], 10, loaded)
+
+    def rows(x):
+        return {tuple(image.flatten().tolist()) for image in x}
+
+    trained = rows(loaded.x_train)
+    assert rows(parts["repair"][0]) <= trained and rows(parts["calibration"][0]) <= trained
+    assert not rows(parts["repair"][0]) & rows(parts["calibration"][0])
+    assert torch.equal(parts["validation"][0], loaded.x_held[data.first_per_class(loaded.y_held, 10)])
+    assert rq3.IMAGES["quick"]["repair"] == rq3.IMAGES["overnight"]["repair"] == rq3.IMAGES["paper"]["repair"] == 1000
+
+
+def test_scores_are_computed_once_for_all_chapters(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "CACHE", tmp_path)
+    loaded = data.load(SETTING)
+    net = training.trained(SETTING, 0, loaded)
+    x, y = loaded.x_train[:200], loaded.y_train[:200]
+    first = scores.of(net, x, y)
+    assert list(first.contributions) == list(first.curves) == list(contribution.METRICS)
+    assert list(first.orders["avg"]) == list(neurons.layers(net))
+    with monkeypatch.context() as patch:
+        patch.setattr(contribution, "score", None)  # nothing is left to compute
+        again = scores.of(net, x, y)
+    for kind in ("contributions", "orders", "curves"):
+        for metric, by_layer in getattr(first, kind).items():
+            assert all(torch.equal(value, getattr(again, kind)[metric][name]) for name, value in by_layer.items())
+    expected = slicing.semantic_slice(net, x, y, "taylor", 0.9)
+    assert again.semantic("taylor", 0.9) == expected
+    small = scores.of(net, x, y, taylor_batch=1)
+    assert not torch.equal(small.contributions["taylor"]["0"], first.contributions["taylor"]["0"])
+    assert torch.equal(small.orders["deeplift"]["0"], first.orders["deeplift"]["0"])
+
+
+def test_replayed_images_may_come_as_often_as_new_ones():
+    loaded, measure = data.load(SETTING), studies.STUDIES["rq4_incremental"]
+    kept = {
+        mix: by(measure(SETTING, 0, loaded, task_a="first", mix=mix, epochs=3)["methods"], "method")["replay5"]["a"]
+        for mix in ("shuffled", "balanced")
+    }
+    assert kept["balanced"] > kept["shuffled"]
+    with pytest.raises(studies.rq4.NssError, match="mix='even' given, expected one of shuffled, balanced"):
+        measure(SETTING, 0, loaded, mix="even")

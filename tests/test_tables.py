@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from written import body, result
 
 from nssutils import NssError, contribution, settings
-from nssutils.companion import figures, fragments, results, tables
-from nssutils.studies import pilot, rq1
+from nssutils.companion import figures, fragments, older, results, tables
+from nssutils.studies import answers, pilot, rq1
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -66,8 +67,29 @@ def test_falls_are_counted_by_metric_and_seed(here):
     zigzag = masking(1, lambda m, b: 0.5 + 0.1 * (b % 2))
     tables.falls([falling, zigzag], "t")
     rows = {row[0]: row for row in body(here, "t")}
-    assert rows["Avg"][1:4] == ["4", "2", "4, 2"]  # the paper's Avg column falls twice
-    assert rows["Taylor"][1:4] == ["4", "0", "0, 2"]
+    assert rows["Avg"][1:4] == ["4", "2", "4 (4), 2 (2)"]  # the paper's Avg column falls twice
+    assert rows["Taylor"][1:4] == ["4", "0", "0 (0), 2 (2)"]
+
+
+def test_a_fall_within_the_sampling_error_of_the_test_images_is_none(here):
+    """Of 100 images one less is recognised by the next band: a fall, but none that can be told; of ten less it can."""
+
+    def answered(lost):
+        base, rows = torch.ones(100, dtype=torch.bool), []
+        for metric in contribution.METRICS:
+            for b, band in enumerate(("0-10", "10-20", "20-30", "30-40", "40-50")):
+                right = base.clone()
+                right[: lost * b] = False
+                accuracy = right.double().mean().item()
+                rows.append(
+                    {"metric": metric, "band": band, "accuracy": accuracy, "right": answers.packed(right, base)}
+                )
+        whole = [{"accuracy": 1.0, "images": 100, "right": answers.packed(base)}]
+        return result("pilot_global", {"base": whole, "masking": rows})
+
+    for lost, expected in ((1, "0 (4)"), (10, "4 (4)")):
+        tables.falls([answered(lost)], "t")
+        assert {row[0]: row for row in body(here, "t")}["Var"][3] == expected
 
 
 def test_the_papers_falls_stand_beside_its_own_network_only(here):
@@ -108,18 +130,60 @@ def test_accuracy_between_two_points_is_interpolated_and_never_extrapolated():
 def test_rates_compare_the_three_methods(here):
     tables.rq1_rates([slicing_result()], "t")
     rows = body(here, "t")
-    assert rows[0][2:] == ["compression", *tables.METHODS]
-    assert rows[2] == ["AlexNet-CIFAR10", "Avg", "50%", "55.00", "30.00", "30.00"]
-    assert rows[7] == ["AlexNet-CIFAR10", "NNSlicer's own", "50%", "", "–", ""]  # measured before NNSlicer was there
+    assert rows[0] == ["setting", "selection", *(f"{rate}0%" for rate in range(1, 9))]
+    assert rows[2] == ["AlexNet-CIFAR10", "semantic", *(f"{80 - 5 * rate}.00" for rate in range(1, 9))]
+    assert rows[3][2:] == [f"{80 - 10 * rate}.00" for rate in range(1, 9)]
+
+
+def test_a_lead_is_one_only_where_networks_and_images_say_so(here):
+    def leads(*found):
+        tables.rq1_leads(list(found), "t")
+        rows = body(here, "t")
+        assert rows[2][:2] == ["AlexNet-CIFAR10", "Avg"] and len(rows) == 2 + 5
+        return rows[2][2:]
+
+    assert leads(slicing_result()) == [f"≈ +{5 * rate}.0" for rate in range(1, 9)]  # one network
+    assert leads(*(slicing_result(seed) for seed in range(3)))[1] == "+10.0"
+    worse = slicing_result(3)
+    for row in worse.tables["points"]:
+        row["accuracy"] -= 0.5 * (row["method"] == "semantic")
+    assert leads(*(slicing_result(seed) for seed in range(2)), worse)[1] == "≈ -6.7"  # networks disagree
+    short = slicing_result(4)
+    short.tables["points"] = [row for row in short.tables["points"] if row["at"] not in (0.9, 0.91)]
+    assert leads(slicing_result(), short)[-1] == "–"
+
+
+def test_nnslicer_s_curve_comes_from_its_own_chapter_at_the_same_preset():
+    curve = [{"method": "nnslicer", "at": at, "compression_rate": 1 - at, "accuracy": at} for at in (0.2, 0.8)]
+    for preset, drawn in (("quick", True), ("paper", False)):
+        own = result("nnslicer", {"base": [], "curve": curve}, setting="alexnet-cifar10", preset=preset)
+        lines = figures.draw_fig5([slicing_result()], nnslicer=[own]).axes[2].lines
+        assert any(line.get_marker() == "d" for line in lines) == drawn
+
+
+def test_results_of_earlier_studies_are_shown_as_todays():
+    one = {"method": "nnslicer", "metric": None, "at": 0.5, "compression_rate": 0.5, "accuracy": 0.5}
+    points = [{"method": "global", "metric": "avg"}, one]
+    shown = older.presented("rq1_slicing", {"points": points})
+    assert shown == {"points": points[:1], "curve": [one]}
+    assert older.presented("rq1_slicing", shown) == shown
+    stop = {"method": "lamp", "iterations": 3, "compression_rate": 0.2, "accuracy": 0.9, "finetuned": 0.95}
+    shown = older.presented("rq2_restructuring", {"pruned": [stop]})
+    assert shown["pruned"][0]["tau"] == 0.01 and shown["finetuned"] == [{"method": "lamp", "accuracy": 0.95}]
+    assert older.presented("rq2_restructuring", shown) == shown
+    repair = {"method": "full", "ra": 0.9, "seconds": 2.0}
+    assert older.presented("rq3_readaptation", {"repairs": [repair]})["times"] == [{"method": "full", "seconds": 2.0}]
+
+
+def test_depth_is_read_from_the_first_layer_to_the_last(here):
     one = slicing_result()
-    own = [
-        {"method": "nnslicer", "metric": None, "at": at, "compression_rate": 1 - at, "accuracy": at}
-        for at in (0.2, 0.8)
+    one.tables["layers"] = [
+        {"metric": metric, "layer": str(i), "share": share}
+        for metric in contribution.METRICS
+        for i, share in enumerate((0.9, 0.5, 0.7, 0.1))
     ]
-    one.tables["points"].extend(own)
-    tables.rq1_rates([one], "t")
-    assert body(here, "t")[7][4] == "50.00"
-    assert any(line.get_marker() == "d" for line in figures.draw_fig5([one]).axes[2].lines)
+    tables.rq1_layers([one], "t")
+    assert body(here, "t")[2] == ["AlexNet-CIFAR10", "Avg", "4", "90.00", "60.00", "10.00", "-0.80"]
 
 
 def test_sentences_set_ours_beside_the_texts_numbers(here):
@@ -133,9 +197,11 @@ def test_sentences_set_ours_beside_the_texts_numbers(here):
 def test_deeparc_and_seconds(here):
     tables.rq1_deeparc([slicing_result()], "d")
     assert body(here, "d")[2] == [
-        "AlexNet-CIFAR10", "0.875<br><small>paper 0.95</small>", "0.99", "1", "30.00", "10.00",
+        "AlexNet-CIFAR10", "0.875<br><small>paper 0.95</small>", "0.99", "1", "30.00", "10.00", "65.00",
     ]  # fmt: skip
-    assert body(here, "d")[3][4:] == ["30.00<br><small>paper 87.97</small>", "10.00<br><small>paper 10.94</small>"]
+    assert body(here, "d")[3][4:] == [
+        "30.00<br><small>paper 87.97</small>", "10.00<br><small>paper 10.94</small>", "65.00",
+    ]  # fmt: skip
     tables.rq1_seconds([slicing_result()], "s")
     assert body(here, "s")[2][1:5:3] == ["5.4 s (1.0×)", "30.9 s (5.7×)"]
     assert body(here, "s")[3][1:5:3] == ["2.00 s (1.0×)", "8.00 s (4.0×)"]

@@ -1,15 +1,17 @@
 """The tables of RQ2 to RQ4: the right number in the right cell, beside the paper's for the same thing."""
 
 import pytest
+import torch
 from written import body, result
 
 from nssutils import settings
 from nssutils.companion import figures, results, tables
+from nssutils.studies import answers
 
 
 def pruning_result(seed=0, setting="mlp-mnist"):
     """Alone, accuracy falls by a fifth of the compression rate, after slicing by a tenth; the pruners' stops differ."""
-    steps, pruned = [], []
+    steps, pruned, tuned = [], [], []
     for p, pruner in enumerate(("lamp", "glob", "unif", "erk")):
         for prefix, start, fall, stop in (("", 0.0, 0.2, 4 + p), ("nss+", 0.3, 0.1, 3)):
             rates = [1 - (1 - start) * 0.9**step for step in range(12)]
@@ -19,8 +21,10 @@ def pruning_result(seed=0, setting="mlp-mnist"):
                 for i, r in enumerate(rates)
             ]
             accuracy = 1 - fall * rates[stop]
-            row = {"iterations": stop, "compression_rate": rates[stop], "accuracy": accuracy, "finetuned": 0.99}
-            pruned.append({"method": method} | row)
+            row = {"iterations": stop, "compression_rate": rates[stop], "accuracy": accuracy}
+            far = {"iterations": 11, "compression_rate": 0.99, "accuracy": 0.1}  # from Table 4, where tau is one point
+            pruned += [{"method": method, "tau": 0.003} | row, {"method": method, "tau": 0.01} | far]
+            tuned.append({"method": method, "images": 10, "epochs": 1, "accuracy": 0.99})
     slices = [
         {"tolerance": t, "metric": "taylor", "theta": 0.9, "compression_rate": 0.3, "train_loss": 0.0, "neurons": 7,
          "accuracy": 0.95}
@@ -32,7 +36,8 @@ def pruning_result(seed=0, setting="mlp-mnist"):
         for v, n in (("whole", 1), ("masked", 1), ("extracted", 2))
     ]  # fmt: skip
     content = {"base": [{"accuracy": 1.0, "parameters": 1000}], "slices": slices, "pruned": pruned, "steps": steps}
-    return result("rq2_restructuring", content | {"savings": savings}, seed, setting, "paper")
+    content |= {"savings": savings, "finetuned": tuned}
+    return result("rq2_restructuring", content, seed, setting, "paper")
 
 
 def test_table4_sets_each_pruner_alone_beside_itself_after_slicing(here):
@@ -50,16 +55,44 @@ def test_matched_accuracy_is_read_at_the_later_stop(here):
     """LAMP: after slicing stops later, at 48.97%; ERK: alone stops at 52.17%."""
     tables.rq2_matched([pruning_result()], "t")
     rows = {row[1]: row for row in body(here, "t")[2:]}
-    assert rows["LAMP"][2:6] == ["48.97", "90.21", "95.10", "+4.90"]  # alone on a straight line between two steps
+    assert rows["LAMP"][2:6] == ["48.97", "90.21", "95.10", "≈ +4.90"]  # alone on a straight line between two steps
     assert rows["ERK"][2:4] == ["52.17", "89.57"]
 
 
 def test_rq2_summary_counts_what_rises_and_falls(here):
-    tables.rq2_summary([pruning_result(), pruning_result(1)], "t")
+    tables.rq2_summary([pruning_result(seed) for seed in range(3)], "t")
     rows = {row[0]: row for row in body(here, "t")[2:]}
     assert rows["iterations"][1:] == ["8.67 → 7.50", "5.25 → 3.50", "5.50 → 3.00", "0 / 0 / 4", "0 / 0 / 4"]
     assert rows["compression rate (%)"][5] == "3 / 0 / 1"  # ERK alone got further than it did after slicing
     assert rows["accuracy (%)"][1] == "–" and rows["accuracy (%)"][5] == "4 / 0 / 0"
+    tables.rq2_summary([pruning_result(), pruning_result(1)], "t")  # of two networks nothing can be told
+    assert [row[5] for row in body(here, "t")[2:]] == ["0 / 4 / 0"] * 3
+
+
+def test_the_stop_rule_taken_is_the_one_nearest_table_4(here):
+    found = [pruning_result(), pruning_result(setting="mlp-fmnist")]
+    assert tables.nearest_tau(found) == 0.003
+    tables.rq2_taus(found, "t")
+    rows = body(here, "t")
+    assert [row[0] for row in rows[2:]] == ["0.3", "1"]
+    assert float(rows[2][1]) < float(rows[3][1])
+    other = pruning_result(setting="vgg16-cifar10")
+    other.tables["pruned"] = [row for row in other.tables["pruned"] if row["tau"] == 0.01]
+    assert tables.nearest_tau([*found, other]) == 0.01  # one reading for all that are shown
+
+
+def test_a_change_within_the_sampling_error_of_the_test_images_is_none(here):
+    """After slicing three networks agree on one image of 10,000 less, which cannot be told; ERK loses hundreds."""
+    found = [pruning_result(seed) for seed in range(3)]
+    base = torch.ones(10_000, dtype=torch.bool)
+    for one in found:
+        one.tables["base"][0] |= {"images": len(base), "right": answers.packed(base)}
+        for row in one.tables["pruned"]:
+            right = base.clone()
+            right[: {"nss+lamp": 1, "nss+glob": 1, "nss+unif": 1, "nss+erk": 400}.get(row["method"], 0)] = False
+            row |= {"accuracy": right.double().mean().item(), "right": answers.packed(right, base)}
+    tables.rq2_summary(found, "t")
+    assert {row[0]: row[5] for row in body(here, "t")[2:]}["accuracy (%)"] == "0 / 3 / 1"
 
 
 def test_savings_and_slices(here):
@@ -94,11 +127,16 @@ def repair_result(seed=0, setting="vgg16-cifar10", preset="quick"):
     methods["nss+deeparc"] = (0.5, 0.95, 7.0)
     repairs = [
         {"attack": attack, "method": method, "tpr": tpr, "lr": 0.002, "ra": ra, "raa": 0.1 + 0.01 * seed, "clean": 0.8,
-         "robust": 0.4, "units": None, "seconds": seconds}
-        for attack in ("fgsm", "pgd") for method, (tpr, ra, seconds) in methods.items()
+         "robust": 0.4, "units": None}
+        for attack in ("fgsm", "pgd") for method, (tpr, ra, _) in methods.items()
     ]  # fmt: skip
     attacks = [{"attack": a, "eps": 8 / 255, "left": 0.18, "robust": 0.15} for a in ("fgsm", "pgd")]
     content = {"base": [{"accuracy": 0.9, "parameters": 1000}], "attacks": attacks, "repairs": repairs}
+    content["times"] = [{"method": method, "steps": 5, "seconds": each[2]} for method, each in methods.items()]
+    content["effort"] = [
+        {"attack": attack, "method": method, "lr": 1e-3, "epoch": epoch, "ra": epoch / 10}
+        for attack in ("fgsm", "pgd") for method in methods for epoch in range(1, 9)
+    ]  # fmt: skip
     return result("rq3_readaptation", content, seed, setting, preset)
 
 
@@ -121,6 +159,9 @@ def test_rq3_attacks_costs_and_means(here):
     rows = body(here, "b")
     assert rows[2][2:] == ["before the repair", "90.00", "15.00", "–", "–"]
     assert rows[5][2:] == ["NeuSemSlice", "80.00", "40.00", "80%", "0.002"]
+    tables.rq3_effort(found, "e")
+    assert body(here, "e")[0][3:] == ["epoch 1", "epoch 2", "epoch 5", "epoch 8"]
+    assert body(here, "e")[4] == ["VGG16-CIFAR10", "FGSM", "NeuSemSlice", "10.00", "20.00", "50.00", "80.00"]
     tables.rq3_summary(found, "s")
     rows = {row[0]: row for row in body(here, "s")[2:]}
     assert rows["both"][1] == "50.00<br><small>paper 60.39</small>"

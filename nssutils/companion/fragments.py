@@ -50,7 +50,7 @@ def beside_paper(ours: str, paper: float | str | None) -> str:
 
 
 def origin(found: Iterable[Result]) -> str:
-    """Where results are from, for a caption: preset, seeds and device of each setting."""
+    """Where results are from, for a caption: preset, seeds, test images and device of each setting."""
     by_setting: dict[str, list[Result]] = {}
     for result in found:
         by_setting.setdefault(result.setting, []).append(result)
@@ -58,7 +58,8 @@ def origin(found: Iterable[Result]) -> str:
     for name, group in by_setting.items():
         devices = " and ".join(sorted({str(result.provenance["device"]) for result in group}))
         seeds = f"{len(group)} seed" + ("s" if len(group) > 1 else "")
-        parts.append(f"{TITLES[name]}: preset {group[0].preset}, {seeds}, {devices}")
+        images = f"{count:,} test images, " if (count := test_images(group[0])) else ""
+        parts.append(f"{TITLES[name]}: preset {group[0].preset}, {seeds}, {images}{devices}")
     grouped: dict[str, list[str]] = {}
     for part in parts:
         title, rest = part.split(": ", 1)
@@ -66,6 +67,14 @@ def origin(found: Iterable[Result]) -> str:
     text = "; ".join(f"{', '.join(titles)}: {rest}" for rest, titles in grouped.items())
     warning = " Preset smoke runs on other data and thin networks: no reproduction." if " smoke," in text else ""
     return f"{text}.{warning}"
+
+
+def test_images(result: Result) -> int:
+    """How many test images an accuracy was measured on; 0 where an older result does not say."""
+    counts = [row["images"] for row in result.tables.get("base", []) if "images" in row]
+    if counts:
+        return sum(counts) if result.chapter == "pilot_categorywise" else counts[0]
+    return result.provenance["setting"].get("test_size", 0)
 
 
 def table(rows: pd.DataFrame, label: str, caption: str, found: list[Result], texts: int = 1) -> Markdown:

@@ -9,14 +9,14 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from nssutils import files, settings
+from nssutils.companion import older
+from nssutils.companion.intervals import half_width
 from nssutils.errors import NssError
 
 DATA = files.ROOT / "data"
@@ -109,21 +109,23 @@ def find(
 
 
 def published(chapter: str, names: Iterable[str] = settings.NAMES) -> list[Result]:
-    """The published results of a chapter: of each setting those at the highest preset it has (paper before quick)."""
+    """The published results of a chapter: of each setting those at the highest preset it has, paper first."""
     found = []
     for name in names:
-        for preset in ("paper", "quick"):
+        for preset in ("paper", "overnight", "quick"):
             files = sorted((PUBLISHED / chapter / preset / name).glob("seed*.json"))
             if files:
                 found += [read(file) for file in files]
                 break
-    return found
+    return [replace(result, tables=older.presented(result.chapter, result.tables)) for result in found]
 
 
 def publish(chapter: str, preset: str) -> list[Path]:
     """Copy this machine's results of a chapter, made with its default readings, to data/results; returns the copies."""
     if preset == "smoke":
-        raise ResultError("preset 'smoke' given, expected 'quick' or 'paper': smoke numbers are never published.")
+        raise ResultError(
+            "preset 'smoke' given, expected 'quick', 'overnight' or 'paper': smoke numbers are never published."
+        )
     found = [read(file) for file in sorted((local() / chapter / preset).glob("*/seed*.json"))]
     found = [result for result in found if not result.readings]
     if not found:
@@ -154,11 +156,7 @@ def aggregate(rows: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
     The interval is Student's t over seeds; `half` is NaN below three, since for two it says next to nothing (t = 12.7).
     """
     grouped = rows.groupby(by, sort=False)[value]
-    out = grouped.agg(["mean", "std", "count"]).rename(columns={"count": "n"}).reset_index()
-    with np.errstate(invalid="ignore"):
-        quantile = stats.t.ppf(0.975, out["n"].clip(lower=2) - 1)
-    out["half"] = (quantile * out["std"] / np.sqrt(out["n"])).where(out["n"] > 2)
-    return out.drop(columns="std")
+    return grouped.agg(mean="mean", n="count", half=half_width).reset_index()
 
 
 def _compact(content: dict) -> str:

@@ -14,7 +14,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from nssutils import settings
-from nssutils.companion import chapters, figures, pages, results, store, workflow
+from nssutils.companion import certify, chapters, figures, pages, results, store, workflow
 from nssutils.companion.chapters import BOOK, Scalar, UsageError
 from nssutils.companion.workflow import BUILD
 from nssutils.errors import NssError
@@ -133,6 +133,10 @@ def _fill(args: argparse.Namespace, folder: Path) -> None:
         raise RunError(f"{len(failed)} cells failed, see above: " + "; ".join(map(str, failed)))
 
 
+def _certify(args: argparse.Namespace, folder: Path) -> None:
+    print("\n".join(certify.certify()))
+
+
 def _train(args: argparse.Namespace, folder: Path) -> None:
     workflow.train(args.preset, args.setting, args.seed)
 
@@ -150,7 +154,7 @@ def _pages(args: argparse.Namespace, folder: Path) -> None:
 
 
 COMMANDS = {
-    "run": _run, "list": _list, "fill": _fill, "publish": _publish, "book": _book,
+    "run": _run, "list": _list, "fill": _fill, "publish": _publish, "certify": _certify, "book": _book,
     "train": _train, "page": _page, "pages": _pages,
 }  # fmt: skip
 
@@ -178,6 +182,8 @@ def _parser() -> argparse.ArgumentParser:
     preset(more, settings.PRESETS, required=True)
     more.add_argument("--limit", type=float, default=0, metavar="SECONDS", help="0, the default: no limit")
     more.add_argument("--job", nargs=3, metavar=("CHAPTER", "SETTING", "SEED"), help="only this cell")
+
+    add("certify", "record what the present code computes at preset smoke, so that results of code that does so hold")
 
     out = add("publish", "copy this machine's results of a chapter to data/results")
     out.add_argument("chapter", metavar="CHAPTER")

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nssutils import contribution, data, neurons, slicing, training
+from nssutils import data, neurons, restructuring, slicing, training
 from nssutils.settings import Setting
+from nssutils.studies import scores
 
 # The two metrics that are best in RQ1; its thetas and some above, since on small networks 0.99 leaves out much already.
 CANDIDATE_METRICS = ("deeplift", "taylor")
 CANDIDATE_THETAS = (*(round(0.90 + 0.01 * i, 2) for i in range(10)), 0.995, 0.999, 0.9999)
-CHOSEN_ON = {"smoke": 200, "quick": 1000, "paper": 5000}  # training images
+CHOSEN_ON = {"smoke": 200, "quick": 1000, "overnight": 2000, "paper": 5000}  # training images
 
 
 def scored_images(setting: Setting, loaded: data.Data) -> tuple[Tensor, Tensor]:
@@ -23,19 +24,23 @@ def scored_images(setting: Setting, loaded: data.Data) -> tuple[Tensor, Tensor]:
     return loaded.x_train[keep].to(training.device()), loaded.y_train[keep]
 
 
-def ranked(scores: dict[str, dict[str, Tensor]], whole: bool, counts: Tensor) -> dict[str, dict[str, Tensor]]:
-    """Neurons by descending contribution, {metric: {layer: (n_classes, width)}}; if `whole`, (1, width) over all."""
-    scores = contribution.overall(scores, counts) if whole else scores
-    return {
-        metric: {name: contribution.ranking(value) for name, value in by_layer.items()}
-        for metric, by_layer in scores.items()
-    }
-
-
-def masked_accuracy(net: nn.Module, masks, x: Tensor, y: Tensor) -> float:
+def masked_accuracy(net: nn.Module, masks, x: Tensor, y: Tensor, reduced: bool = False) -> float:
     """Accuracy on images x, labels y with only the neurons of the masks (a Slice or {layer: bool (width,)}) active."""
     with neurons.masked(net, masks):
-        return training.evaluate(net, x, y)
+        return training.evaluate(net, x, y, reduced=reduced)
+
+
+def sliced_correct(net: nn.Module, critical, x: Tensor, y: Tensor, setting: Setting) -> Tensor:
+    """Which of the images x with labels y are recognised with only the slice active (a Slice or masks): bool (N,).
+
+    By the network that the slice is extracted to, which is the masked one's equal and has less to compute. Where
+    branches of residual additions keep different channels, adding by index costs more than that saves.
+    """
+    reduced = setting.reduced_evaluation
+    if setting.model == "resnet101":
+        with neurons.masked(net, critical):
+            return training.correct(net, x, y, reduced=reduced)
+    return training.correct(restructuring.extract(net, critical, fold=reduced), x, y, reduced=reduced)
 
 
 @dataclass(frozen=True)
@@ -55,26 +60,20 @@ def judged_images(setting: Setting, x: Tensor, y: Tensor) -> tuple[Tensor, Tenso
     return x[few], y[few]
 
 
-def candidates(
-    net: nn.Module, setting: Setting, x: Tensor, y: Tensor, spatial: str, centred: bool, samples: int
-) -> list[Candidate]:
+def candidates(net: nn.Module, setting: Setting, x: Tensor, y: Tensor, **readings) -> list[Candidate]:
     """Semantic slices over the metrics and thetas among which the maintenance tasks choose.
 
-    x: training images, y: their labels, of every class some; the loss is measured on a part of them.
+    x: training images, y: their labels, of every class some; the loss is measured on a part of them. readings: those
+    of scores.of.
     """
-    n_classes = int(y.max()) + 1
-    scores = contribution.score(net, x, y, CANDIDATE_METRICS, n_classes=n_classes)
-    orders = {
-        metric: {name: contribution.ranking(value) for name, value in by_layer.items()}
-        for metric, by_layer in scores.items()
-    }
-    curves = slicing.similarity_curves(net, x, y, orders, n_classes, samples, spatial, centred)
+    scored = scores.of(net, x, y, **readings)
     judged = judged_images(setting, x, y)
-    traced, base, found = neurons.trace(net), training.evaluate(net, *judged), []
+    base = training.evaluate(net, *judged, reduced=setting.reduced_evaluation)
+    traced, found = neurons.trace(net), []
     for metric in CANDIDATE_METRICS:
         for theta in CANDIDATE_THETAS:
-            one = slicing.at_theta(curves[metric], orders[metric], theta)
-            loss = base - masked_accuracy(traced, one, *judged)
+            one = scored.semantic(metric, theta)
+            loss = base - sliced_correct(net, one, *judged, setting).double().mean().item()
             found.append(Candidate(metric, theta, one, one.compression_rate(traced), loss))
     return found
 

@@ -13,6 +13,7 @@ from nssutils.settings import Setting
 IMAGES = {
     "smoke": {"calibration": 20, "train": 20, "test": 20},
     "quick": {"calibration": 200, "train": 200, "test": 200},
+    "overnight": {"calibration": 200, "train": 200, "test": 200},
     "paper": {"calibration": 300, "train": 500, "test": 500},
 }
 # An image costs NNSlicer half a million terms in the MLP, and three hundred million in VGG-16.

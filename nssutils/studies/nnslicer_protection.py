@@ -10,8 +10,8 @@ from tqdm import tqdm
 from nssutils import data, selection, training
 from nssutils.settings import Setting
 
-IMAGES = {"smoke": 100, "quick": 1000, "paper": 2000}  # of the training set, which the attacker has
-EPOCHS = {"smoke": 3, "quick": 5, "paper": 10}
+IMAGES = {"smoke": 100, "quick": 1000, "overnight": 1000, "paper": 2000}  # of the training set, which the attacker has
+EPOCHS = {"smoke": 3, "quick": 5, "overnight": 5, "paper": 10}
 HIDDEN = (0.01, 0.02, 0.05, 0.1, 0.2)  # shares of each layer's weights
 
 

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from nssutils import contribution, data, neurons, selection, slicing, training
+from nssutils import data, neurons, selection, slicing, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
-from nssutils.studies import common
+from nssutils.studies import scores
 
 CLASSES = (2, 3, 4, 5)  # how many classes a network is pruned for
 THETAS = (0.9, 0.95, 0.98, 0.99, 0.999)  # of the semantic slices whose sizes the other methods are cut to
@@ -26,9 +26,8 @@ def measure(
     on test images of the chosen classes, told that it is one of them.
     """
     x, y = scored
-    orders = common.ranked(contribution.score(net, x, y, ("deeplift",), setting.n_classes), False, torch.bincount(y))
-    curves = slicing.similarity_curves(net, x, y, orders, setting.n_classes, samples, spatial, centred)["deeplift"]
-    semantic = {theta: slicing.at_theta(curves, orders["deeplift"], theta).by_class for theta in THETAS}
+    found = scores.of(net, x, y, spatial=spatial, centred=centred, samples=samples)
+    semantic = {theta: found.semantic("deeplift", theta).by_class for theta in THETAS}
     drawn = torch.randperm(setting.n_classes, generator=torch.Generator().manual_seed(seed)).tolist()
     traced, total, rows, whole = neurons.trace(net), count_parameters(net), [], []
     for k in CLASSES:

@@ -2,58 +2,68 @@
 
 import sys
 
-import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from nssutils import contribution, data, slicing, training
+from nssutils import data, slicing, training
 from nssutils.settings import Setting
-from nssutils.studies import common
+from nssutils.studies import answers, common, scores
 
 # Table 1's rows: shares of each layer's neurons by descending contribution.
 BANDS = ((0.0, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5))
 
 
 def band_name(low: float, high: float) -> str:
+    """A band as the tables name it: "10-20"."""
     return f"{low:.0%}-{high:.0%}".replace("%", "")
 
 
 def measure_global(setting: Setting, seed: int, loaded: data.Data) -> dict:
     """Accuracy after masking bands ranked over the whole dataset (Table 1).
 
-    Tables: base (accuracy); masking (metric, band, accuracy).
+    Tables: base (accuracy, images, right); masking (metric, band, accuracy, right), `right` as in rq1.measure.
     """
-    net, x, y, orders = _prepared(setting, seed, loaded, whole=True)
+    net, x, y, found = _prepared(setting, seed, loaded)
+    base = training.correct(net, x, y, reduced=setting.reduced_evaluation)
     rows = []
-    for metric, by_layer in tqdm(orders.items(), desc="masking", unit="metric", file=sys.stderr, mininterval=2):
-        for low, high in BANDS:
-            masks = {name: ~slicing.band_mask(order[0], low, high) for name, order in by_layer.items()}
-            accuracy = common.masked_accuracy(net, masks, x, y)
-            rows.append({"metric": metric, "band": band_name(low, high), "accuracy": accuracy})
-    return {"base": [{"accuracy": training.evaluate(net, x, y)}], "masking": rows}
+    for metric, band, masks in _banded(found.whole(), 0):
+        right = common.sliced_correct(net, masks, x, y, setting)
+        accuracy = right.double().mean().item()
+        rows.append({"metric": metric, "band": band, "accuracy": accuracy, "right": answers.packed(right, base)})
+    whole = {"accuracy": base.double().mean().item(), "images": len(base), "right": answers.packed(base)}
+    return {"base": [whole], "masking": rows}
 
 
 def measure_categorywise(setting: Setting, seed: int, loaded: data.Data) -> dict:
     """Accuracy on each class's test images after masking bands ranked for that class (Tables 2 and 3).
 
-    Tables: base (category, accuracy); masking (metric, band, category, accuracy). Categories count from 1.
+    Tables: base (category, accuracy, images, right); masking (metric, band, category, accuracy, right). Categories
+    count from 1; `right` as in rq1.measure, among the test images of the category.
     """
-    net, x, y, orders = _prepared(setting, seed, loaded, whole=False)
-    classes = range(setting.n_classes)
-    base = [{"category": c + 1, "accuracy": training.evaluate(net, x[y == c], y[y == c])} for c in classes]
-    rows = []
-    for metric, by_layer in tqdm(orders.items(), desc="masking", unit="metric", file=sys.stderr, mininterval=2):
-        for low, high in BANDS:
-            for c in classes:
-                masks = {name: ~slicing.band_mask(order[c], low, high) for name, order in by_layer.items()}
-                accuracy = common.masked_accuracy(net, masks, x[y == c], y[y == c])
-                rows.append({"metric": metric, "band": band_name(low, high), "category": c + 1, "accuracy": accuracy})
+    net, x, y, found = _prepared(setting, seed, loaded)
+    base, rows = [], []
+    for c in range(setting.n_classes):
+        images, labels = x[y == c], y[y == c]
+        whole = training.correct(net, images, labels, reduced=setting.reduced_evaluation)
+        accuracy = whole.double().mean().item()
+        base.append({"category": c + 1, "accuracy": accuracy, "images": len(whole), "right": answers.packed(whole)})
+        for metric, band, masks in _banded(found.orders, c):
+            right = common.sliced_correct(net, masks, images, labels, setting)
+            row = {"metric": metric, "band": band, "category": c + 1, "accuracy": right.double().mean().item()}
+            rows.append(row | {"right": answers.packed(right, whole)})
     return {"base": base, "masking": rows}
 
 
-def _prepared(setting: Setting, seed: int, loaded: data.Data, whole: bool):
-    """The trained network, the test images and labels on its device, and the rankings by all five metrics."""
+def _prepared(setting: Setting, seed: int, loaded: data.Data) -> tuple[nn.Module, Tensor, Tensor, scores.Scores]:
+    """The trained network, the test images on its device, their labels, and the network's scores."""
     net = training.trained(setting, seed, loaded)
-    x, y = common.scored_images(setting, loaded)
-    scores = contribution.score(net, x, y, n_classes=setting.n_classes)
-    orders = common.ranked(scores, whole, torch.bincount(y))
-    return net, loaded.x_test.to(training.device()), loaded.y_test.to(training.device()), orders
+    found = scores.of(net, *common.scored_images(setting, loaded))
+    return net, loaded.x_test.to(training.device()), loaded.y_test, found
+
+
+def _banded(orders: dict, row: int):
+    """(metric, band, masks without the band) for every metric and band, by one row of the rankings."""
+    for metric, by_layer in tqdm(orders.items(), desc="masking", unit="metric", file=sys.stderr, mininterval=2):
+        for low, high in BANDS:
+            masks = {name: ~slicing.band_mask(order[row], low, high) for name, order in by_layer.items()}
+            yield metric, band_name(low, high), masks

@@ -1,8 +1,11 @@
 """RQ3 (Section 5.4): does training only the critical neurons repair a network that is under attack? Table 5."""
 
 import copy
+import statistics
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,114 +14,191 @@ from tqdm import tqdm
 from nssutils import data, freezing, readaptation, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
-from nssutils.studies import common
+from nssutils.studies import answers, common
 
-# By preset. Images: trained on, to choose the learning rate by, held out, and those by which eps is found.
+# By preset. Images: trained on; not trained on, to choose the learning rate by; of the test set; to find eps by.
+_IMAGES = {"repair": 1000, "validation": 500, "test": 1000, "calibration": 200}
 IMAGES = {
     "smoke": {"repair": 100, "validation": 100, "test": 200, "calibration": 30},
-    "quick": {"repair": 500, "validation": 250, "test": 500, "calibration": 200},
-    "paper": {"repair": 1000, "validation": 500, "test": 1000, "calibration": 300},
+    "quick": _IMAGES,
+    "overnight": _IMAGES,
+    "paper": _IMAGES | {"calibration": 300},
 }
-RATES = {"smoke": (1e-3, 3e-3), "quick": (1e-4, 5e-4, 2e-3), "paper": (1e-4, 5e-4, 2e-3, 1e-2)}  # learning rates to try
-EPOCHS = {"smoke": 3, "quick": 10, "paper": 10}
+RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # learning rates to try
+RUNGS = {1: 3, 3: 1}  # after so many epochs, so many rates go on
+COMMON_RATE = 1e-3  # at which methods are compared at equal effort, epoch by epoch
+EPOCHS = {"smoke": 4, "quick": 10, "overnight": 10, "paper": 10}
+TURNS, TIMED = 3, 250  # how often each method is timed, and on how many images
 # Accuracy that each attack leaves before the repair, averaged over the paper's settings (Section 5.4).
 LEFT = {"fgsm": 0.1853, "pgd": 0.038}
+
+Images = dict[str, tuple[Tensor, Tensor]]
 
 
 def measure(
     setting: Setting, seed: int, loaded: data.Data, *, tolerance: float = 0.03, epochs: int = 0,
     eps_fgsm: float = 0.0, eps_pgd: float = 0.0, spatial: str = "mean", centred: bool = True, samples: int = 256,
+    taylor_batch: int = 256,
 ) -> dict:  # fmt: skip
     """Attack, repair in four ways, attack again.
 
-    Adversarials to repair with are made of 1,000 training images (preset quick: 500), the learning rate is chosen on
-    those of half as many others, and what is reported beside RA is measured on test images. An eps of 0 is found on
-    the network of the setting's first seed, so that it is the same for all; epochs of 0 are those of EPOCHS. Tables:
-    base (accuracy, parameters); slices (metric, theta, …); attacks (attack, eps, left on the adversarials to repair
-    with, robust: left on those of test images); repairs (attack, method, tpr, lr, ra, raa, clean, robust, seconds);
-    rates (attack, method, lr, accuracy): the validation.
+    Adversarials to repair with are made of 1,000 training images. Each method is trained at the learning rate that does
+    best for it on adversarials of images that the network was never trained on, found by successive halving; what is
+    reported beside RA is measured on test images. An eps of 0 is found on the network of the setting's first seed, so
+    that it is the same for all; epochs of 0 are those of EPOCHS. Tables: base (accuracy, parameters, images); slices
+    (metric, theta, …); attacks (attack, eps, left on the adversarials to repair with, robust: left on those of test
+    images); repairs (attack, method, tpr, lr, ra, raa, clean, robust, units; ra_right, raa_right: which of the images);
+    rates (attack, method, lr, epochs, ra, accuracy on the validation images); effort (attack, method, lr, epoch, ra):
+    the course of RA at one common rate; times (method, steps, seconds): median of turns.
     """
     net = training.trained(setting, seed, loaded)
     first = net if seed == setting.seeds[0] else training.trained(setting, setting.seeds[0], loaded)
-    scored = common.scored_images(setting, loaded)
-    found = common.candidates(net, setting, *scored, spatial, centred, samples)
+    readings = dict(spatial=spatial, centred=centred, samples=samples, taylor_batch=taylor_batch)
+    found = common.candidates(net, setting, *common.scored_images(setting, loaded), **readings)
     chosen = common.optimal(found, tolerance)
-    lrs, steps = RATES[setting.preset], epochs or EPOCHS[setting.preset]
     images = _parts(IMAGES[setting.preset], setting.n_classes, loaded)
-    base = training.evaluate(net, loaded.x_test, loaded.y_test)
-    attacks, repairs, rates = [], [], []
+    reduced = setting.reduced_evaluation
+    tables: dict[str, list[dict]] = {name: [] for name in ("attacks", "repairs", "rates", "effort", "times")}
     for attack, eps in (("fgsm", eps_fgsm), ("pgd", eps_pgd)):
         make = readaptation.ATTACKS[attack]
         x, y = images["repair"]
-        eps = eps or readaptation.calibrate(make, first, *images["calibration"], LEFT[attack])
-        adversarial = {part: make(net, *images[part], eps) for part in ("repair", "validation", "test")}
-        left = {part: training.evaluate(net, made, images[part][1]) for part, made in adversarial.items()}
-        attacks.append({"attack": attack, "eps": eps, "left": left["repair"], "robust": left["test"]})
-        units = readaptation.critical_units(net, x, adversarial["repair"])
+        eps = eps or readaptation.calibrate(make, first, *images["calibration"], LEFT[attack], reduced)
+        moved = {part: make(net, *images[part], eps, reduced=reduced) for part in ("repair", "validation", "test")}
+        left = {part: training.evaluate(net, made, images[part][1], reduced=reduced) for part, made in moved.items()}
+        tables["attacks"].append({"attack": attack, "eps": eps, "left": left["repair"], "robust": left["test"]})
+        units = readaptation.critical_units(net, x, moved["repair"])
+        elements = {each: readaptation.trainable(net, each, chosen.critical, units) for each in readaptation.METHODS}
+        if not tables["times"]:
+            tables["times"] = _times(net, images, moved, elements, setting)
         for method in tqdm(readaptation.METHODS, desc=f"repair, {attack}", unit="method", file=sys.stderr):
-            elements = readaptation.trainable(net, method, chosen.critical, units)
-            tried = {lr: _repaired(net, images, adversarial, elements, lr, steps, setting, seed) for lr in lrs}
-            # Half clean, half adversarial accuracy: what the repair's loss weighs.
-            merit = {lr: sum(_both(one, images, adversarial, "validation")) / 2 for lr, (one, _) in tried.items()}
-            rates += [{"attack": attack, "method": method, "lr": lr, "accuracy": merit[lr]} for lr in lrs]
-            lr = max(lrs, key=merit.get)
-            repaired, seconds = tried[lr]
-            again = make(repaired, *images["test"], eps)
-            repairs.append(
-                {
-                    "attack": attack,
-                    "method": method,
-                    "tpr": freezing.count(elements) / count_parameters(net),
-                    "lr": lr,
-                    "ra": training.evaluate(repaired, adversarial["repair"], y),
-                    "raa": training.evaluate(repaired, again, images["test"][1]),
-                    "clean": training.evaluate(repaired, loaded.x_test, loaded.y_test),
-                    "robust": training.evaluate(repaired, adversarial["test"], images["test"][1]),
+            case = {"attack": attack, "method": method}
+            best, rates, effort = _search(
+                net, images, moved, elements[method], epochs or EPOCHS[setting.preset], setting, seed
+            )
+            tables["rates"] += [case | row for row in rates]
+            tables["effort"] += [case | row for row in effort]
+            ra = training.correct(best.net, moved["repair"], y, reduced=reduced)
+            again = make(best.net, *images["test"], eps, reduced=reduced)
+            raa = training.correct(best.net, again, images["test"][1], reduced=reduced)
+            tables["repairs"].append(
+                case
+                | {
+                    "tpr": freezing.count(elements[method]) / count_parameters(net),
+                    "lr": best.lr,
+                    "ra": ra.double().mean().item(),
+                    "raa": raa.double().mean().item(),
+                    "clean": training.evaluate(best.net, loaded.x_test, loaded.y_test, reduced=reduced),
+                    "robust": training.evaluate(best.net, moved["test"], images["test"][1], reduced=reduced),
                     "units": len(units) if "deeparc" in method else None,
-                    "seconds": round(seconds, 3),
+                    "ra_right": answers.packed(ra),
+                    "raa_right": answers.packed(raa),
                 }
             )
+    test = loaded.x_test, loaded.y_test
+    base = {"accuracy": training.evaluate(net, *test, reduced=reduced), "parameters": count_parameters(net)}
+    accuracy = common.sliced_correct(net, chosen.critical, *test, setting).double().mean().item()
     return {
-        "base": [{"accuracy": base, "parameters": count_parameters(net)}],
-        "slices": [
-            {"tolerance": tolerance}
-            | common.described(chosen)
-            | {"accuracy": common.masked_accuracy(net, chosen.critical, loaded.x_test, loaded.y_test)}
-        ],
-        "attacks": attacks,
-        "repairs": repairs,
-        "rates": rates,
+        "base": [base | {"images": len(loaded.y_test)}],
+        "slices": [{"tolerance": tolerance} | common.described(chosen) | {"accuracy": accuracy}],
+        **tables,
     }
 
 
-def _parts(sizes: dict[str, int], n_classes: int, loaded: data.Data) -> dict[str, tuple[Tensor, Tensor]]:
-    """Images and labels of each part, class-balanced, on the device."""
+def _parts(sizes: dict[str, int], n_classes: int, loaded: data.Data) -> Images:
+    """Images and labels of each part, class-balanced and disjoint, on the device."""
     each = {part: size // n_classes for part, size in sizes.items()}
-    both = data.first_per_class(loaded.y_train, each["repair"] + each["validation"])
+    both = data.first_per_class(loaded.y_train, each["repair"] + each["calibration"])
     rank = data.first_per_class(loaded.y_train[both], each["repair"])
     others = torch.ones(len(both), dtype=torch.bool)
     others[rank] = False
-    train, test = (loaded.x_train, loaded.y_train), (loaded.x_test, loaded.y_test)
+    train, held, test = (
+        (loaded.x_train, loaded.y_train), (loaded.x_held, loaded.y_held), (loaded.x_test, loaded.y_test),
+    )  # fmt: skip
     chosen = {
         "repair": (*train, both[rank]),
-        "validation": (*train, both[others]),
+        "calibration": (*train, both[others]),
+        "validation": (*held, data.first_per_class(held[1], each["validation"])),
         "test": (*test, data.first_per_class(test[1], each["test"])),
-        "calibration": (*train, data.first_per_class(train[1], each["calibration"])),
     }
     return {part: (x[i].to(training.device()), y[i].to(training.device())) for part, (x, y, i) in chosen.items()}
 
 
-def _repaired(net: nn.Module, images: dict, adversarial: dict, elements: dict, lr: float, epochs: int, setting, seed):
-    """A repaired copy of the network, and the seconds that took."""
-    x, y = images["repair"]
-    copied, start = copy.deepcopy(net), time.perf_counter()
-    readaptation.repair(
-        copied, x, adversarial["repair"], y, elements, epochs=epochs, lr=lr, seed=seed, reduced=setting.reduced
-    )
-    return copied, time.perf_counter() - start
+@dataclass
+class _Repair:
+    """A repair under way at one learning rate."""
+
+    lr: float
+    net: nn.Module
+    course: Iterator[int]
+    merit: float = 0.0
+
+    def until(self, epoch: int) -> Iterator[int]:
+        """Go on to the end of that epoch; yields after each."""
+        for done in self.course:
+            yield done
+            if done == epoch:
+                return
 
 
-def _both(net: nn.Module, images: dict, adversarial: dict, part: str) -> tuple[float, float]:
-    """Accuracy on the clean images of a part and on their adversarial counterparts."""
-    x, y = images[part]
-    return training.evaluate(net, x, y), training.evaluate(net, adversarial[part], y)
+def _search(
+    net: nn.Module, images: Images, moved: dict[str, Tensor], elements: dict, epochs: int, setting: Setting, seed: int
+) -> tuple[_Repair, list[dict], list[dict]]:
+    """The repair at the best rate by successive halving, what the search saw (rows of rates), and the course of RA at
+    the common rate (rows of effort).
+
+    Merit is the mean of the accuracies on clean validation images and on their adversarials, as the loss weighs them.
+    """
+    (x, y), (x_held, y_held) = images["repair"], images["validation"]
+    reduced, rates, effort = setting.reduced_evaluation, [], []
+
+    def begin(lr: float) -> _Repair:
+        copied = copy.deepcopy(net)
+        how = dict(epochs=epochs, lr=lr, seed=seed, reduced=setting.reduced)
+        return _Repair(lr, copied, readaptation.repairing(copied, x, moved["repair"], y, elements, **how))
+
+    def advance(repair: _Repair, epoch: int) -> None:
+        try:
+            for done in repair.until(epoch):
+                if repair.lr == COMMON_RATE:
+                    ra = training.evaluate(repair.net, moved["repair"], y, reduced=reduced)
+                    effort.append({"lr": repair.lr, "epoch": done, "ra": ra})
+        except freezing.FreezingError:  # too high a rate is what the search is to find out
+            repair.merit = 0.0
+            return
+        clean = training.evaluate(repair.net, x_held, y_held, reduced=reduced)
+        robust = training.evaluate(repair.net, moved["validation"], y_held, reduced=reduced)
+        repair.merit = (clean + robust) / 2
+        ra = training.evaluate(repair.net, moved["repair"], y, reduced=reduced)
+        rates.append({"lr": repair.lr, "epochs": epoch, "ra": ra, "accuracy": repair.merit})
+
+    going, aside = [], None
+    rungs = [(after, left) for after, left in RUNGS.items() if after < epochs] + [(epochs, 1)]
+    for index, (after, left) in enumerate(rungs):
+        kept: list[_Repair] = []
+        for repair in (begin(lr) for lr in RATES) if index == 0 else going:
+            advance(repair, after)
+            kept = sorted([*kept, repair], key=lambda one: -one.merit)
+            for out in kept[left:]:  # let go at once: networks are large
+                aside = out if out.lr == COMMON_RATE else aside
+            kept = kept[:left]
+        going = kept
+    if aside is not None:
+        advance(aside, epochs)
+    return going[0], rates, effort
+
+
+def _times(net: nn.Module, images: Images, moved: dict[str, Tensor], elements: dict, setting: Setting) -> list[dict]:
+    """Median seconds that each method takes for the same steps, the methods in turns, so that a machine that gets
+    slower does so for all."""
+    x, y, adversarial = (images["repair"][0][:TIMED], images["repair"][1][:TIMED], moved["repair"][:TIMED])
+    turns: dict[str, list[float]] = {method: [] for method in elements}
+    for _ in range(TURNS):
+        for method, mine in elements.items():
+            copied, start = copy.deepcopy(net), time.perf_counter()
+            readaptation.repair(copied, x, adversarial, y, mine, epochs=1, batch_size=50, reduced=setting.reduced)
+            turns[method].append(time.perf_counter() - start)
+    steps = -(-len(y) // 50)
+    return [
+        {"method": method, "steps": steps, "seconds": round(statistics.median(seconds), 4)}
+        for method, seconds in turns.items()
+    ]

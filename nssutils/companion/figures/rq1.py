@@ -14,14 +14,16 @@ from nssutils.companion.results import Result
 from nssutils.errors import NssError
 
 COLOURS = dict(zip(METRIC_TITLES, sns.color_palette("colorblind", len(METRIC_TITLES)), strict=True))
+NONE: list[Result] = []
 NNSLICER = dict(color="black", ls="-.", marker="d", lw=1)
 STYLES = {"semantic": ("-", "o"), "category-wise": ("--", "s"), "global": (":", "^")}
 
 
-def fig5(found: list[Result], label: str, metrics: str = "top3") -> Figure | object:
+def fig5(found: list[Result], label: str, metrics: str = "top3", nnslicer: list[Result] = NONE) -> Figure | object:
     """Accuracy over compression rate of every slicing method, a panel for each of the six settings (Fig. 5).
 
     metrics: "top3" shows each setting's three best (furthest to the upper right by semantic slicing), "all" all five.
+    nnslicer: results of its chapter, whose curve is drawn beside where the preset is the same.
     """
     if not found:
         return fragments.nothing(label, "No results to show here: none are published, or this book computed none.")
@@ -35,17 +37,19 @@ def fig5(found: list[Result], label: str, metrics: str = "top3") -> Figure | obj
         "Six panels, one a setting: accuracy against compression rate for global, category-wise and semantic slicing "
         "and NNSlicer, and a star for DeepArc."
     )
-    return fragments.figure(draw_fig5(found, metrics), label, caption, alt, found)
+    return fragments.figure(draw_fig5(found, metrics, nnslicer), label, caption, alt, found)
 
 
-def draw_fig5(found: list[Result], metrics: str = "top3") -> Figure:
+def draw_fig5(found: list[Result], metrics: str = "top3", nnslicer: list[Result] = NONE) -> Figure:
     """The drawing of `fig5`, without its caption."""
     if metrics not in ("top3", "all"):
         raise NssError(f"metrics={metrics!r} given, expected 'top3' or 'all'.")
     drawn, axes = plt.subplots(2, 3, figsize=(9.6, 6.6), sharey=True, layout="constrained")
     shown = set()
     for ax, name in zip(axes.flat, settings.NAMES, strict=True):
-        shown |= _panel(ax, name, [result for result in found if result.setting == name], metrics)
+        group = [result for result in found if result.setting == name]
+        beside = [one for one in nnslicer if one.setting == name and group and one.preset == group[0].preset]
+        shown |= _panel(ax, name, group, metrics, beside or group)  # older results have the curve themselves
     for ax in axes[:, 0]:
         ax.set_ylabel("accuracy (%)")
     for ax in axes[1]:
@@ -62,7 +66,7 @@ def draw_fig5(found: list[Result], metrics: str = "top3") -> Figure:
     return drawn
 
 
-def _panel(ax: Axes, name: str, group: list[Result], metrics: str) -> set[str]:
+def _panel(ax: Axes, name: str, group: list[Result], metrics: str, nnslicer: list[Result]) -> set[str]:
     """Draw one setting; returns the metrics shown."""
     ax.set(xlim=(0, 100), ylim=(0, 102))
     ax.grid(color="0.9", lw=0.6)
@@ -89,7 +93,9 @@ def _panel(ax: Axes, name: str, group: list[Result], metrics: str) -> set[str]:
         for metric in chosen:
             curve = points[(points["method"] == method) & (points["metric"] == metric)]
             _line(ax, curve, COLOURS[metric], ls=line, marker=marker, lw=1.4 if method == "semantic" else 1)
-    _line(ax, points[points["method"] == "nnslicer"], **NNSLICER)
+    curve = results.frame(nnslicer, "curve")
+    if len(curve):
+        _line(ax, curve, **NNSLICER)
     removed = results.frame(group, "removed").query("threshold == 0.99")
     ax.plot(
         100 * removed["compression_rate"].mean(), 100 * removed["accuracy"].mean(),

@@ -1,6 +1,7 @@
 """RQ2's figure: accuracy while pruning goes on (Section 5.3)."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,7 +11,7 @@ from nssutils import settings
 from nssutils.companion import fragments, results
 from nssutils.companion.fragments import TITLES
 from nssutils.companion.results import Result
-from nssutils.companion.tables.rq2 import PRUNER_TITLES
+from nssutils.companion.tables.rq2 import PRUNER_TITLES, nearest_tau
 
 
 def rq2_curves(found: list[Result], label: str) -> Figure | object:
@@ -24,7 +25,7 @@ def rq2_curves(found: list[Result], label: str) -> Figure | object:
     )  # fmt: skip
     colours = dict(zip(PRUNER_TITLES, sns.color_palette("colorblind", len(PRUNER_TITLES)), strict=True))
     for ax, name in zip(axes.flat, present, strict=False):
-        _curves(ax, name, [result for result in found if result.setting == name], colours)
+        _curves(ax, name, [result for result in found if result.setting == name], colours, nearest_tau(found))
     for ax in axes.flat[len(present) :]:
         ax.set_axis_off()
     handles = [Line2D([], [], color=colours[p], label=title) for p, title in PRUNER_TITLES.items()]
@@ -34,13 +35,13 @@ def rq2_curves(found: list[Result], label: str) -> Figure | object:
     plt.close(drawn)
     caption = (
         "Test accuracy over the share of weights pruned, without retraining; dots are where the stop rule ended each "
-        "run. Means over seeds, of the steps that every seed took."
+        "run. Means over seeds."
     )
     alt = "A panel for each setting: accuracy against compression for four pruners, alone and after slicing."
     return fragments.figure(drawn, label, caption, alt, found)
 
 
-def _curves(ax: Axes, name: str, group: list[Result], colours: dict) -> None:
+def _curves(ax: Axes, name: str, group: list[Result], colours: dict, tau: float) -> None:
     """Draw one setting's pruning courses."""
     ax.set_title(f"{TITLES[name]} (preset {group[0].preset}, n = {len(group)})", fontsize=11)
     ax.set(xlabel="compression rate (% of the weights)", ylabel="accuracy (%)")
@@ -50,10 +51,11 @@ def _curves(ax: Axes, name: str, group: list[Result], colours: dict) -> None:
     for method in steps["method"].unique():
         sliced, pruner = method.startswith("nss+"), method.removeprefix("nss+")
         mean = steps[steps["method"] == method].groupby("step")[["compression_rate", "accuracy"]].agg(["mean", "count"])
-        mean = mean[mean["accuracy", "count"] == len(group)]
+        mean = mean[mean["accuracy", "count"] > 0]  # each seed was tested where its own runs stopped
         ax.plot(
             100 * mean["compression_rate", "mean"], 100 * mean["accuracy", "mean"],
             color=colours[pruner], ls="-" if sliced else "--", lw=1.4 if sliced else 1,
         )  # fmt: skip
-        stop = pruned[pruned["method"] == method][["compression_rate", "accuracy"]].mean()
+        stop = pruned[(pruned["method"] == method) & np.isclose(pruned["tau"], tau)]
+        stop = stop[["compression_rate", "accuracy"]].mean()
         ax.plot(100 * stop["compression_rate"], 100 * stop["accuracy"], "o", color=colours[pruner], ms=4)

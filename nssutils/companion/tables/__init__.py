@@ -13,17 +13,29 @@ from nssutils.companion.tables.rq1 import (
     at_rate,
     rq1_base,
     rq1_deeparc,
+    rq1_layers,
+    rq1_leads,
     rq1_rates,
     rq1_seconds,
     rq1_sentences,
 )
-from nssutils.companion.tables.rq2 import removed_first, rq2_matched, rq2_savings, rq2_summary, slices, table4
-from nssutils.companion.tables.rq3 import rq3_attacks, rq3_beyond, rq3_summary, table5
+from nssutils.companion.tables.rq2 import (
+    nearest_tau,
+    removed_first,
+    rq2_matched,
+    rq2_savings,
+    rq2_summary,
+    rq2_taus,
+    slices,
+    table4,
+)
+from nssutils.companion.tables.rq3 import rq3_attacks, rq3_beyond, rq3_effort, rq3_summary, table5
 from nssutils.companion.tables.rq4 import nearer, rq4_costs, rq4_fairness, rq4_summary, table6
 
 __all__ = [
-    "METHODS", "at_rate", "falls", "nearer", "nnslicer_base", "nnslicer_claims", "nnslicer_detection",
-    "nnslicer_protection", "nnslicer_pruning", "removed_first", "rq1_base", "rq1_deeparc", "rq1_rates", "rq1_seconds",
-    "rq1_sentences", "rq2_matched", "rq2_savings", "rq2_summary", "rq3_attacks", "rq3_beyond", "rq3_summary",
-    "rq4_costs", "rq4_fairness", "rq4_summary", "slices", "table1", "table2", "table3", "table4", "table5", "table6",
+    "METHODS", "at_rate", "falls", "nearer", "nearest_tau", "nnslicer_base", "nnslicer_claims", "nnslicer_detection",
+    "nnslicer_protection", "nnslicer_pruning", "removed_first", "rq1_base", "rq1_deeparc", "rq1_layers", "rq1_leads",
+    "rq1_rates", "rq1_seconds", "rq1_sentences", "rq2_matched", "rq2_savings", "rq2_summary", "rq2_taus",
+    "rq3_attacks", "rq3_beyond", "rq3_effort", "rq3_summary", "rq4_costs", "rq4_fairness", "rq4_summary", "slices",
+    "table1", "table2", "table3", "table4", "table5", "table6",
 ]  # fmt: skip

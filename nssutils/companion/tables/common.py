@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import wraps
 
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
@@ -10,6 +11,7 @@ from nssutils import settings
 from nssutils.companion import fragments, results
 from nssutils.companion.fragments import METRIC_TITLES, TITLES, percent
 from nssutils.companion.results import Result
+from nssutils.studies import answers
 
 METRICS = tuple(METRIC_TITLES)
 
@@ -43,6 +45,17 @@ def by_setting(found: list[Result]) -> Iterator[tuple[list[Result], dict[str, st
     for name in names(found):
         group = [result for result in found if result.setting == name]
         yield group, {"setting": TITLES[name]} if several else {}
+
+
+def right(result: Result, row: dict, base: dict | None = None) -> np.ndarray | None:
+    """Which test images a row's network recognises, (N,) of 0 and 1; None where an older result does not say.
+
+    base: the row of the network whose answers the text is relative to.
+    """
+    if "right" not in row:
+        return None
+    origin = None if base is None else answers.unpacked(base["right"], base["images"])
+    return answers.unpacked(row["right"], (base or row)["images"], origin).numpy().astype(float)
 
 
 def interval(values: pd.Series) -> str:

@@ -5,20 +5,13 @@ import pandas as pd
 from IPython.display import Markdown
 
 from nssutils.companion import fragments, results
-from nssutils.companion.fragments import METRIC_TITLES, TITLES, beside_paper, paper_number
+from nssutils.companion.fragments import METRIC_TITLES, TITLES, beside_paper, paper_number, percent
+from nssutils.companion.intervals import image_half_width, marked, told_apart
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import METRICS, interval, names, or_nothing, printed
+from nssutils.companion.tables.common import METRICS, interval, names, or_nothing, printed, right
 
 METHODS = ("semantic", "global", "category-wise")
-# Compression rates at which the three selections are compared: those of which Section 5.2 speaks.
-RATES = {
-    "mlp-mnist": 0.70,
-    "mlp-fmnist": 0.70,  # not in the text; the other MLP's
-    "alexnet-cifar10": 0.50,
-    "vgg16-cifar10": 0.10,
-    "resnet101-cifar10": 0.10,
-    "vgg19-imagenet10": 0.25,
-}
+RATES = tuple(round(0.1 * i, 1) for i in range(1, 9))  # compression rates at which selections are compared
 
 
 def at_rate(points: pd.DataFrame, rate: float) -> float:
@@ -29,15 +22,13 @@ def at_rate(points: pd.DataFrame, rate: float) -> float:
     return float(np.interp(rate, curve.index, curve))
 
 
-def accuracy_at(found: list[Result], setting: str, method: str, metric: str | None, rate: float) -> pd.DataFrame:
-    """`at_rate` of each seed's curve: columns seed, accuracy, loss (base minus accuracy), for one setting; metric is
-    None for a method that ranks by its own, as NNSlicer does."""
+def accuracy_at(found: list[Result], setting: str, method: str, metric: str, rate: float) -> pd.DataFrame:
+    """`at_rate` of each seed's curve: columns seed, accuracy, loss (base minus accuracy), for one setting."""
     chosen = [result for result in found if result.setting == setting]
     rows = []
     for result in chosen:
         points = results.frame([result], "points")
-        own = points["metric"].isna() if metric is None else points["metric"] == metric
-        accuracy = at_rate(points[(points["method"] == method) & own], rate)
+        accuracy = at_rate(points[(points["method"] == method) & (points["metric"] == metric)], rate)
         base = result.tables["base"][0]["accuracy"]
         rows.append({"seed": result.seed, "accuracy": accuracy, "loss": base - accuracy})
     return pd.DataFrame(rows, columns=["seed", "accuracy", "loss"])
@@ -71,23 +62,103 @@ def rq1_base(found: list[Result], label: str) -> Markdown:
 
 
 @or_nothing
-def rq1_rates(found: list[Result], label: str) -> Markdown:
-    """Accuracy of the three selections at equal compression rates, for every setting and metric."""
+def rq1_rates(found: list[Result], label: str, metric: str = "taylor") -> Markdown:
+    """Accuracy of the three selections at equal compression rates, by one metric."""
     table = []
     for setting in names(found):
-        for metric in METRICS:
-            row = {"setting": TITLES[setting], "metric": METRIC_TITLES[metric], "compression": f"{RATES[setting]:.0%}"}
-            for method in METHODS:
-                row[method] = interval(accuracy_at(found, setting, method, metric, RATES[setting])["accuracy"])
+        for method in METHODS:
+            row = {"setting": TITLES[setting], "selection": method}
+            for rate in RATES:
+                row[f"{rate:.0%}"] = interval(accuracy_at(found, setting, method, metric, rate)["accuracy"])
             table.append(row)
-        row = {"setting": TITLES[setting], "metric": "NNSlicer's own", "compression": f"{RATES[setting]:.0%}"}
-        row |= {"global": interval(accuracy_at(found, setting, "nnslicer", None, RATES[setting])["accuracy"])}
-        table.append(row)
     caption = (
-        "Accuracy (%) with only the slice active, at equal compression, linear between the measured points; "
-        "a dash where a seed's curve does not reach it. NNSlicer ranks by its own contributions, over all classes."
+        f"Accuracy (%) by compression with only the slice active, ranked by {METRIC_TITLES[metric]}, linear between "
+        "the measured points; a dash where a seed's curve does not reach it."
     )
-    return fragments.table(pd.DataFrame(table).fillna(""), label, caption, found, texts=2)
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+
+
+@or_nothing
+def rq1_leads(found: list[Result], label: str) -> Markdown:
+    """How far semantic selection is ahead of the better of the other two, at the rates that all three reach."""
+    table = []
+    for setting in names(found):
+        group = [result for result in found if result.setting == setting]
+        for metric in METRICS:
+            row = {"setting": TITLES[setting], "metric": METRIC_TITLES[metric]}
+            for rate in RATES:
+                row[f"{rate:.0%}"] = _lead(group, metric, rate)
+            table.append(row)
+    caption = (
+        "Points by which semantic selection is ahead of the better of global and category-wise selection, by "
+        "compression; a dash where one of the three does not reach it, ≈ where the difference cannot be told apart."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+
+
+def lead_at(result: Result, metric: str, rate: float) -> tuple[float, float | None]:
+    """One network's lead of semantic selection over the better of the others at a rate, and half the interval of it
+    over test images (None where an older result does not say which were recognised); (NaN, None) out of reach."""
+    points = pd.DataFrame(result.tables["points"])
+    at = {
+        method: at_rate(points[(points["method"] == method) & (points["metric"] == metric)], rate) for method in METHODS
+    }
+    if any(np.isnan(value) for value in at.values()):
+        return float("nan"), None
+    rival = max(METHODS[1:], key=at.get)
+    rows = [
+        [row for row in result.tables["points"] if (row["method"], row["metric"]) == (method, metric)]
+        for method in (METHODS[0], rival)
+    ]
+    answers = [answers_at(result, curve, rate) for curve in rows]
+    known = all(one is not None for one in answers)
+    return at[METHODS[0]] - at[rival], image_half_width(*answers) if known else None
+
+
+def answers_at(result: Result, curve: list[dict], rate: float) -> np.ndarray | None:
+    """Which test images are recognised at a compression rate, (N,), linear between a curve's two nearest points."""
+    (base,) = result.tables["base"]
+    curve = sorted(curve, key=lambda row: row["compression_rate"])
+    above = next(i for i, row in enumerate(curve) if row["compression_rate"] >= rate)
+    high, low = curve[above], curve[max(above - 1, 0)]
+    gap = high["compression_rate"] - low["compression_rate"]
+    share = (rate - low["compression_rate"]) / gap if gap > 0 else 1.0
+    ends = [right(result, row, base) for row in (low, high)]
+    return None if ends[0] is None else (1 - share) * ends[0] + share * ends[1]
+
+
+def _lead(group: list[Result], metric: str, rate: float) -> str:
+    leads = [lead_at(result, metric, rate) for result in group]
+    changes = [lead for lead, _ in leads]
+    if any(np.isnan(change) for change in changes):
+        return "–"
+    told = told_apart(changes, [half for _, half in leads if half is not None])
+    return marked(f"{100 * np.mean(changes):+.1f}", told)
+
+
+@or_nothing
+def rq1_layers(found: list[Result], label: str) -> Markdown:
+    """What share of each layer the semantic slice at theta 0.95 keeps, from the first layer to the last."""
+    rows, table = results.frame(found, "layers"), []
+    for setting in names(found):
+        for metric in METRICS:
+            mine = rows[(rows["setting"] == setting) & (rows["metric"] == metric)]
+            mean = mine.groupby("layer", sort=False)["share"].mean()
+            trends = [
+                one["share"].reset_index(drop=True).corr(pd.Series(range(len(one))), method="spearman")
+                for _, one in mine.groupby("seed")
+            ]
+            table.append(
+                {"setting": TITLES[setting], "metric": METRIC_TITLES[metric], "layers": len(mean)}
+                | {"first (%)": percent(mean.iloc[0]), "median (%)": percent(mean.median())}
+                | {"last (%)": percent(mean.iloc[-1])}
+                | {"trend with depth": "–" if len(mean) < 3 else f"{np.nanmean(trends):+.2f}"}
+            )
+    caption = (
+        "Neurons that the semantic slice at theta 0.95 keeps, by layer; the trend is Spearman's rank correlation of a "
+        "layer's share with its depth: below zero, the critical neurons get sparser."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
 
 
 @or_nothing
@@ -148,6 +219,7 @@ def rq1_deeparc(found: list[Result], label: str) -> Markdown:
         ("resnet101-cifar10", "accuracy", 0.99): "rq1-deeparc-resnet101-accuracy",
         ("vgg19-imagenet10", "similarity"): "rq1-deeparc-vgg19-max-similarity",
     }
+    metric = "taylor"
 
     def theirs(*key):
         return printed(found, paper_number(paper[key]) if key in paper else None)
@@ -166,10 +238,26 @@ def rq1_deeparc(found: list[Result], label: str) -> Markdown:
                     "units removed, by seed": ", ".join(map(str, mine["units"])),
                     "compression (%)": beside_paper(rate, theirs(setting, "rate", threshold)),
                     "accuracy (%)": beside_paper(accuracy, theirs(setting, "accuracy", threshold)),
+                    "a slice of that size (%)": interval(_beside(found, setting, mine, metric)),
                 }
             )
-    caption = "DeepArc: units more similar than a threshold to the one before are removed, nothing is retrained."
+    caption = (
+        "DeepArc: units more similar than a threshold to the one before are removed, nothing is retrained; beside it, "
+        f"the semantic slice ({METRIC_TITLES[metric]}) at the same compression."
+    )
     return fragments.table(pd.DataFrame(table), label, caption, found)
+
+
+def _beside(found: list[Result], setting: str, removed: pd.DataFrame, metric: str) -> pd.Series:
+    """The semantic slice's accuracy at the compression that DeepArc reached, seed by seed; none where it removed
+    nothing."""
+    accuracies = []
+    for result in (result for result in found if result.setting == setting):
+        (rate,) = removed[removed["seed"] == result.seed]["compression_rate"]
+        points = pd.DataFrame(result.tables["points"])
+        curve = points[(points["method"] == "semantic") & (points["metric"] == metric)]
+        accuracies.append(at_rate(curve, rate) if rate > 0 else float("nan"))
+    return pd.Series(accuracies)
 
 
 @or_nothing

@@ -1,16 +1,19 @@
 """RQ2's tables (Section 5.3, Table 4): pruning with and without slicing first, and what a smaller network saves."""
 
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
 from nssutils.companion import fragments, results
 from nssutils.companion.fragments import TITLES, beside_paper, paper_number, paper_table
+from nssutils.companion.intervals import image_half_width, marked, told_apart
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import interval, names, or_nothing, printed
+from nssutils.companion.tables.common import interval, names, or_nothing, printed, right
 from nssutils.companion.tables.rq1 import at_rate
 
 PRUNER_TITLES = {"lamp": "LAMP", "glob": "Glob", "unif": "Unif+", "erk": "ERK"}
 SIDES = {"": "", "nss+": ", sliced"}
+VARIANTS = {"whole": "whole", "masked": "masked", "extracted": "extracted", "folded": "extracted, BN folded"}
 
 
 @or_nothing
@@ -47,10 +50,46 @@ def slices(found: list[Result], label: str) -> Markdown:
 
 
 @or_nothing
+def rq2_taus(found: list[Result], label: str) -> Markdown:
+    """How far from Table 4 each reading of the stop rule ends, which the paper does not print."""
+    table = []
+    for tau in sorted(results.frame(found, "pruned")["tau"].unique()):
+        per = distances(found, tau)
+        row = {"accuracy given up (points)": f"{100 * tau:g}", "all": f"{per.mean():.1f}"}
+        table.append(row | {TITLES[name]: f"{per[name]:.1f}" if name in per else "–" for name in names(found)})
+    caption = (
+        "How far each reading of the stop rule is from Table 4: points of compression between ours and the paper's, "
+        f"averaged over the eight ways to prune. The nearest, {100 * nearest_tau(found):g}, is taken below."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, found)
+
+
+def distances(found: list[Result], tau: float) -> pd.Series:
+    """Mean distance of our compression rates from Table 4's, in points, for each setting that was measured at tau."""
+    paper = paper_table(4).set_index(["method", "setting", "measure"])["value"].astype(float)
+    rows = _at(results.frame(found, "pruned"), tau)
+    ours = 100 * rows.groupby(["setting", "method"])["compression_rate"].mean()
+    apart = {key: abs(value - paper[key[1], key[0], "CR"]) for key, value in ours.items()}
+    return pd.Series(apart).groupby(level=0).mean()
+
+
+def nearest_tau(found: list[Result]) -> float:
+    """The reading of the stop rule that lies nearest Table 4, among those that every setting was measured at."""
+    rows = results.frame(found, "pruned")
+    common = [tau for tau in rows["tau"].unique() if set(_at(rows, tau)["setting"]) == set(rows["setting"])]
+    return float(min(common, key=lambda tau: distances(found, tau).mean()))
+
+
+def _at(rows: pd.DataFrame, tau: float) -> pd.DataFrame:
+    return rows[np.isclose(rows["tau"], tau)]
+
+
+@or_nothing
 def table4(found: list[Result], label: str) -> Markdown:
     """Compression rate, iterations and accuracy where each pruner stopped, beside the paper's Table 4."""
     paper = paper_table(4).set_index(["method", "setting", "measure"])["value"].astype(float)
-    rows, table = results.frame(found, "pruned"), []
+    tau, tuned, table = nearest_tau(found), results.frame(found, "finetuned"), []
+    rows = _at(results.frame(found, "pruned"), tau)
     for name in names(found):
         group = [result for result in found if result.setting == name]
         for pruner, title in PRUNER_TITLES.items():
@@ -66,12 +105,13 @@ def table4(found: list[Result], label: str) -> Markdown:
                         "CR": beside_paper(interval(mine["compression_rate"]), theirs["CR"]),
                         "NI": beside_paper(f"{mine['iterations'].mean():.1f}", steps),
                         "MA": beside_paper(interval(mine["accuracy"]), theirs["MA"]),
-                        "MA, fine-tuned": interval(mine["finetuned"]),
+                        "tuned": interval(tuned[(tuned["setting"] == name) & (tuned["method"] == method)]["accuracy"]),
                     }
                 )
     caption = (
-        "Pruning step by step until more than one point of accuracy is lost on training images: compression rate CR "
-        "(% of the weights), iterations NI, test accuracy MA (%), and MA after an epoch of training what survived."
+        f"Pruned until more than {100 * tau:g} points of accuracy are lost on training images: compression rate CR (% "
+        "of the weights), iterations NI, test accuracy MA (%); tuned: MA after one pass over the scored training "
+        "images, from where a point is lost."
     )
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
 
@@ -79,11 +119,12 @@ def table4(found: list[Result], label: str) -> Markdown:
 @or_nothing
 def rq2_matched(found: list[Result], label: str) -> Markdown:
     """Accuracy of both ways at the same compression, that of the later of the two stops."""
-    table = []
+    tau, table = nearest_tau(found), []
     for name in names(found):
         group = [result for result in found if result.setting == name]
         for pruner, title in PRUNER_TITLES.items():
-            rows = pd.DataFrame([_matched(result, pruner) for result in group])
+            rows = pd.DataFrame([_matched(result, pruner, tau) for result in group])
+            gains = rows["nss+"] - rows[""]
             table.append(
                 {
                     "setting": TITLES[name],
@@ -91,19 +132,21 @@ def rq2_matched(found: list[Result], label: str) -> Markdown:
                     "CR of both": interval(rows["rate"]),
                     "alone": interval(rows[""]),
                     "after slicing": interval(rows["nss+"]),
-                    "gain (points)": _points(rows["nss+"] - rows[""]),
+                    "gain (points)": marked(_points(gains), told_apart(gains)),
                 }
             )
-    caption = "Test accuracy (%) at equal compression, that of the later of the two stops, linear between steps."
+    caption = (
+        "Test accuracy (%) at equal compression, that of the later of the two stops, linear between steps; ≈ where no "
+        "gain or loss can be told."
+    )
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
 
 
 @or_nothing
 def rq2_summary(found: list[Result], label: str) -> Markdown:
     """The averages and counts that Section 5.3 states: the paper's, its Table 4 at the settings shown, and ours."""
-    rows = results.frame(found, "pruned").rename(
-        columns={"compression_rate": "CR", "iterations": "NI", "accuracy": "MA"}
-    )  # fmt: skip
+    tau, names_of = nearest_tau(found), {"CR": "compression_rate", "NI": "iterations", "MA": "accuracy"}
+    rows = _at(results.frame(found, "pruned"), tau).rename(columns={ours: short for short, ours in names_of.items()})
     ours = rows.groupby(["setting", "method"])[["CR", "NI", "MA"]].mean()
     ours[["CR", "MA"]] *= 100
     paper = paper_table(4).assign(value=lambda t: t["value"].astype(float))
@@ -121,10 +164,13 @@ def rq2_summary(found: list[Result], label: str) -> Markdown:
                 "its Table 4, these settings": _change(sides["same"]),
                 "ours": _change(sides["ours"]),
                 "pairs that rise / stay / fall, Table 4": _signs(sides["same"]),
-                "the same, ours": _signs(sides["ours"]),
+                "ours: rise / cannot be told / fall": _told(found, names_of[measure], tau),
             }
         )
-    caption = "Means over the pairs of a setting and a pruner, alone → after slicing, and how many pairs change how."
+    caption = (
+        "Means over the pairs of a setting and a pruner, alone → after slicing, and how many pairs change how. Ours "
+        "rise or fall where the 95% intervals over networks and over test images are clear of zero."
+    )
     return fragments.table(pd.DataFrame(table), label, caption, found)
 
 
@@ -136,13 +182,13 @@ def rq2_savings(found: list[Result], label: str) -> Markdown:
         mine = rows[rows["setting"] == name]
         for number, (tolerance, group) in enumerate(mine.groupby("tolerance")):
             by = {variant: part.set_index("seed") for variant, part in group.groupby("variant")}
-            for variant in ("masked", "extracted") if number else ("whole", "masked", "extracted"):
+            for variant in (each for each in VARIANTS if each in by and not (number and each == "whole")):
                 one = by[variant]
                 slice_of = "" if variant == "whole" else f", {100 * tolerance:g} points"
                 table.append(
                     {
                         "setting": TITLES[name],
-                        "network": f"{variant}{slice_of}",
+                        "network": f"{VARIANTS[variant]}{slice_of}",
                         "parameters": f"{one['parameters'].mean():,.0f}",
                         "KiB on disk": f"{one['bytes'].mean() / 1024:,.0f}",
                         "FLOPs": _times(by["whole"]["flops"] / one["flops"]),
@@ -176,9 +222,28 @@ def _chosen(rows: pd.DataFrame) -> str:
     return ", ".join(f"{fragments.METRIC_TITLES[metric]} {theta:g} ({n})" for (metric, theta), n in counts.items())
 
 
-def _matched(result: Result, pruner: str) -> dict[str, float]:
+def _told(found: list[Result], column: str, tau: float) -> str:
+    """How many of our pairs rise, cannot be told, and fall after slicing."""
+    counts = {1: 0, 0: 0, -1: 0}
+    for name in names(found):
+        group = [result for result in found if result.setting == name]
+        for pruner in PRUNER_TITLES:
+            changes, halves = [], []
+            for result in group:
+                stops = {row["method"]: row for row in result.tables["pruned"] if np.isclose(row["tau"], tau)}
+                pair = stops[f"nss+{pruner}"], stops[pruner]
+                changes.append(pair[0][column] - pair[1][column])
+                answers = [right(result, row, result.tables["base"][0]) for row in pair]
+                if column == "accuracy" and answers[0] is not None:
+                    halves.append(image_half_width(*answers))
+            counts[told_apart(changes, halves)] += 1
+    return f"{counts[1]} / {counts[0]} / {counts[-1]}"
+
+
+def _matched(result: Result, pruner: str, tau: float) -> dict[str, float]:
     """Of one seed: the later stop's compression rate and the accuracy of both ways there."""
-    steps, pruned = results.frame([result], "steps"), results.frame([result], "pruned").set_index("method")
+    steps = results.frame([result], "steps").dropna(subset="accuracy")
+    pruned = _at(results.frame([result], "pruned"), tau).set_index("method")
     rate = max(pruned.loc[prefix + pruner, "compression_rate"] for prefix in SIDES)
     curves = {prefix: steps[steps["method"] == prefix + pruner] for prefix in SIDES}
     return {"rate": rate} | {prefix: at_rate(curve, rate) for prefix, curve in curves.items()}

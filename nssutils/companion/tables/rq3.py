@@ -10,6 +10,7 @@ from nssutils.companion.tables.common import interval, names, or_nothing, printe
 
 METHOD_TITLES = {"full": "full training", "deeparc": "DeepArc", "nss": "NeuSemSlice", "nss+deeparc": "both"}
 ATTACK_TITLES = {"fgsm": "FGSM", "pgd": "PGD"}
+SHOWN = (1, 2, 5, 10)  # epochs at which the course of RA is shown
 
 
 @or_nothing
@@ -60,7 +61,7 @@ def table5(found: list[Result], label: str) -> Markdown:
 @or_nothing
 def rq3_beyond(found: list[Result], label: str) -> Markdown:
     """What the repair does to clean and to unseen adversarial test images, what it costs, and the rate chosen."""
-    rows, base, attacks = (results.frame(found, kind) for kind in ("repairs", "base", "attacks"))
+    rows, base, attacks, times = (results.frame(found, kind) for kind in ("repairs", "base", "attacks", "times"))
     table = []
     for name in names(found):
         whole = base[base["setting"] == name]
@@ -72,10 +73,9 @@ def rq3_beyond(found: list[Result], label: str) -> Markdown:
                 | {"method": "before the repair", "clean": interval(whole["accuracy"])}
                 | {"adversarial, not trained on": interval(before["robust"]), "time": "–", "learning rate": "–"}
             )
-            full = _of(rows, name, attack, "full").set_index("seed")["seconds"]
             for method, title in METHOD_TITLES.items():
                 mine = _of(rows, name, attack, method)
-                time = (mine.set_index("seed")["seconds"] / full).median()
+                time = times_of_full(times[times["setting"] == name], method)
                 rates = sorted({f"{lr:g}" for lr in mine["lr"]}, key=float)
                 table.append(
                     first
@@ -85,7 +85,7 @@ def rq3_beyond(found: list[Result], label: str) -> Markdown:
                 )
     caption = (
         "Accuracy (%) on clean test images and on their adversarials made against the network before the repair; time "
-        "relative to full training, the median over seeds; the learning rate that validation images chose."
+        "of a step relative to full training's, the median over seeds; the learning rate that validation images chose."
     )
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=3)
 
@@ -97,13 +97,12 @@ def rq3_summary(found: list[Result], label: str) -> Markdown:
     paper = paper_table(5).assign(value=lambda t: t["value"].astype(float))
     paper = paper[paper["setting"].isin(names(found))]
     shares = {"nss": paper_number("rq3-nss-time-share"), "nss+deeparc": paper_number("rq3-combined-time-share")}
-    full = rows[rows["method"] == "full"].set_index(["setting", "attack", "seed"])["seconds"]
-    table = []
+    times, table = results.frame(found, "times"), []
     for method, title in METHOD_TITLES.items():
         theirs = paper[paper["method"] == method].groupby("measure")["value"].mean()
         mine = rows[rows["method"] == method]
         ours = mine.groupby(["setting", "attack"])[["tpr", "ra", "raa", "clean", "robust"]].mean().mean()
-        time = (mine.set_index(["setting", "attack", "seed"])["seconds"] / full).median()
+        time = times_of_full(times, method)
         cells = {
             measure: beside_paper(f"{100 * ours[measure.lower()]:.2f}", printed(found, theirs[measure]))
             for measure in ("TPR", "RA", "RAA")
@@ -119,6 +118,31 @@ def rq3_summary(found: list[Result], label: str) -> Markdown:
         "table; the paper's from its Table 5 for the same settings, its times from the text over all six."
     )
     return fragments.table(pd.DataFrame(table), label, caption, found)
+
+
+@or_nothing
+def rq3_effort(found: list[Result], label: str) -> Markdown:
+    """RA at one common learning rate, by the epochs of training."""
+    rows, table = results.frame(found, "effort"), []
+    if rows.empty:
+        return fragments.nothing(label, "The course of RA has not been measured yet.")
+    epochs = [epoch for epoch in sorted(rows["epoch"].unique()) if epoch in SHOWN or epoch == rows["epoch"].max()]
+    for name in names([result for result in found if result.tables.get("effort")]):
+        for attack, attacked in ATTACK_TITLES.items():
+            for method, title in METHOD_TITLES.items():
+                mine = _of(rows, name, attack, method)
+                row = {"setting": TITLES[name], "attack": attacked, "method": title}
+                for epoch in epochs:
+                    row[f"epoch {epoch}"] = interval(mine[mine["epoch"] == epoch]["ra"])
+                table.append(row)
+    caption = f"RA (%) after so many epochs of repair, every method at the learning rate {rows['lr'].iloc[0]:g}."
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3)
+
+
+def times_of_full(times: pd.DataFrame, method: str) -> float:
+    """A method's time for a step relative to full training's, the median over settings and seeds."""
+    by_method = times.groupby(["setting", "seed", "method"])["seconds"].mean().unstack("method")
+    return float((by_method[method] / by_method["full"]).median())
 
 
 def _of(rows: pd.DataFrame, setting: str, attack: str, method: str) -> pd.DataFrame:
