@@ -5,7 +5,7 @@ PY = .venv/bin/python
 
 # Threads that spin while they wait slow one another down wherever cores are shared with other work.
 export OMP_WAIT_POLICY ?= PASSIVE
-PRESETS = smoke quick paper published
+PRESETS = smoke quick overnight paper published
 PRESET ?= smoke
 ifeq ($(filter $(PRESETS),$(PRESET)),)
 $(error PRESET=$(PRESET) given, expected one of: $(PRESETS))
@@ -14,7 +14,7 @@ endif
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
 
-book: .venv/ready ## run the chapters and build the book [PRESET=smoke|quick|paper|published]; what is computed is kept
+book: .venv/ready ## run the chapters and build the book [PRESET=smoke|quick|overnight|paper|published]; what is computed is kept
 	@$(PY) -m snakemake --config preset=$(PRESET)
 
 quick: ## the same as make book PRESET=quick: the paper's data on a laptop

@@ -58,11 +58,19 @@ def jobs(preset: str, folder: Path = chapters.BOOK) -> list[Job]:
 
 
 def state(job: Job) -> str:
-    """ "held", "stale" (measured, but not with the present setting, code, dataset and lock) or "missing"."""
+    """ "held", "certified" (measured by other code that computes the same), "stale" (measured, but not with the present
+    setting, code, dataset and lock) or "missing"."""
     result = results.find(job.chapter, job.preset, job.setting, job.seed)
     if result is None:
         return "missing"
-    return "held" if store.holds(result, settings.get(job.setting, job.preset)) else "stale"
+    return {"code": "held", "fingerprint": "certified", "": "stale"}[
+        store.holds(result, settings.get(job.setting, job.preset))
+    ]
+
+
+def done(job: Job) -> bool:
+    """Whether the store has a cell's result and it stands."""
+    return state(job) in ("held", "certified")
 
 
 def ordered(wanted: Iterable[Job]) -> list[Job]:
@@ -89,14 +97,14 @@ def fill(preset: str, limit: float = 0) -> tuple[int, list[Job], list[Job]]:
     the others are computed all the same. Only complete results are stored; a training that is cut short goes on from
     its last whole epoch in the next call.
     """
-    waiting = ordered(job for job in jobs(preset) if state(job) != "held")
-    done, failed = 0, []
+    waiting = ordered(job for job in jobs(preset) if not done(job))
+    computed, failed = 0, []
     try:
         with _limited(limit):
             while waiting:
                 try:
                     compute(waiting[0])
-                    done += 1
+                    computed += 1
                 except TimeIsUp:
                     raise
                 except Exception:  # a dataset that is not there, a GPU without memory: no reason to stop the rest
@@ -106,7 +114,7 @@ def fill(preset: str, limit: float = 0) -> tuple[int, list[Job], list[Job]]:
                 waiting = waiting[1:]
     except TimeIsUp:
         print(f"time is up during {waiting[0]}", file=sys.stderr)
-    return done, failed + waiting, failed
+    return computed, failed + waiting, failed
 
 
 @contextmanager
@@ -163,7 +171,7 @@ def sync(preset: str) -> list[Job]:
     found = jobs(preset)
     undone = set()
     for job in found:
-        if state(job) == "held":
+        if done(job):
             job.stamp.parent.mkdir(parents=True, exist_ok=True)
             job.stamp.touch()
         else:

@@ -1,0 +1,105 @@
+"""A comment, a refactoring that computes the same, an arithmetic detail: held, certified, stale."""
+
+import pytest
+import torch
+
+from nssutils import data, digests, settings, training
+from nssutils.companion import certify, results, workflow
+from nssutils.studies import STUDIES, pilot
+
+JOB = workflow.Job("pilot_global", "smoke", "mlp-mnist", 0)
+
+
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    """A store, cache and certificates of its own, with one small chapter."""
+    monkeypatch.setenv("NSS_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setattr(results, "PUBLISHED", tmp_path / "published")
+    monkeypatch.setattr(data, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(digests, "CERTIFICATES", tmp_path / "certificates.json")
+    monkeypatch.setattr(settings, "NAMES", ("mlp-mnist",))
+    monkeypatch.setattr(workflow, "jobs", lambda preset: [JOB])
+    for chapter in list(STUDIES):
+        if chapter != "pilot_global":
+            monkeypatch.delitem(STUDIES, chapter)
+
+
+def written_as(monkeypatch, letter, measure=pilot.measure_global):
+    """Have the chapter measured by `measure`, as if its code had another digest, and the training's as well."""
+    monkeypatch.setattr(digests, "code", lambda *roots: (letter if roots[0] != "training.trained" else "t") * 64)
+    measure.__module__, measure.__qualname__ = "nssutils.studies.pilot", "measure_global"
+    monkeypatch.setitem(STUDIES, "pilot_global", measure)
+
+
+def test_what_computes_the_same_holds_and_what_does_not_is_stale(alone, monkeypatch):
+    original = pilot.measure_global
+
+    def refactored(setting, seed, loaded):
+        tables = original(setting, seed, loaded)
+        return {name: list(rows) for name, rows in tables.items()}
+
+    def arithmetic(setting, seed, loaded):
+        tables = original(setting, seed, loaded)
+        tables["masking"][3]["accuracy"] += 1e-12
+        return tables
+
+    written_as(monkeypatch, "a")
+    workflow.compute(JOB)
+    assert certify.certify()[1].startswith("pilot_global: code aaaaaaaa, fingerprint ")
+    assert workflow.state(JOB) == "held"
+    first = results.find("pilot_global", "smoke", "mlp-mnist", 0)
+
+    written_as(monkeypatch, "b", refactored)
+    assert workflow.state(JOB) == "stale"  # not proven yet
+    assert "the same as that of aaaaaaaa" in certify.certify()[1]
+    results.save(first)  # as a long computation by the earlier code would lie there
+    assert workflow.state(JOB) == "certified"
+
+    written_as(monkeypatch, "c", arithmetic)
+    assert "no earlier code's" in certify.certify()[1]
+    results.save(first)
+    assert workflow.state(JOB) == "stale"
+
+
+def test_a_code_that_gives_two_things_is_not_certified(alone, monkeypatch):
+    written_as(monkeypatch, "a")
+    certify.certify()
+    with pytest.raises(digests.NssError, match=r"pilot_global: code aaaaaaaa gave .* and now gives ffffffff"):
+        digests.certify("pilot_global", "a" * 64, "f" * 64)
+
+
+def test_times_are_no_part_of_a_fingerprint():
+    def one(seconds, accuracy=0.5):
+        rows = {"base": [{"accuracy": accuracy, "seconds_1": seconds}], "times": [{"seconds": seconds}]}
+        return results.Result("c", "smoke", "mlp-mnist", 0, {}, dict.fromkeys(results.PROVENANCE, ""), rows)
+
+    assert certify.fingerprint([one(1.0)]) == certify.fingerprint([one(2.0)])
+    assert certify.fingerprint([one(1.0)]) != certify.fingerprint([one(1.0, 0.6)])
+
+
+def test_a_checkpoint_of_other_code_is_kept_aside_unless_it_is_certified(alone, monkeypatch, capsys):
+    setting = settings.get("mlp-mnist", "smoke", width=0.03, epochs=2)
+    loaded = data.load(setting)
+    monkeypatch.setattr(digests, "code", lambda *roots: "a" * 64)
+    training.trained(setting, 0, loaded)
+    (file,) = (data.CACHE / "checkpoints").iterdir()
+    assert training.origin(setting, 0, loaded) == {"code": "a" * 64, "processor": digests.processor()}
+    monkeypatch.setattr(digests, "code", lambda *roots: "b" * 64)
+    for code in "ab":
+        digests.certify("networks", code * 64, "f" * 64)
+    before = file.read_bytes()
+    training.trained(setting, 0, loaded)
+    assert file.read_bytes() == before and not capsys.readouterr().err.count("trained anew")
+    monkeypatch.setattr(digests, "code", lambda *roots: "c" * 64)
+    training.trained(setting, 0, loaded)
+    assert "is of other code, trained for 2 epochs, and is trained anew" in capsys.readouterr().err
+    assert sorted(path.suffix for path in file.parent.iterdir()) == [".safetensors", ".stale"]
+    assert training.origin(setting, 0, loaded)["code"] == "c" * 64
+
+
+def test_the_number_of_threads_is_the_codes(alone, monkeypatch):
+    """Whatever the environment asks for: another number of threads gives another network."""
+    calls = []
+    monkeypatch.setattr(torch, "set_num_threads", calls.append)
+    workflow.compute(JOB)
+    assert set(calls) == {training.THREADS}
