@@ -13,7 +13,7 @@ hypothesis.settings.load_profile("shared")
 @pytest.fixture(scope="session")
 def built_book(tmp_path_factory) -> Path:
     """The folder of the book's HTML, built as `make book PRESET=published` does; nothing is computed."""
-    from nssutils import runner  # here, not above: most tests need no papermill
+    from nssutils.companion import runner  # here, not above: most tests need no papermill
 
     return runner.make_book("published", out=tmp_path_factory.mktemp("build")).parent
 
