@@ -7,6 +7,7 @@ Contributions are whole numbers: each surviving synapse of a neuron in the slice
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
@@ -254,6 +255,35 @@ def _weighted(
 def _kept(terms: Tensor, limit: Tensor) -> Tensor:
     """Which terms (units, fan-in) survive, bool: all but, in ascending size, those before the first whose sum with the
     smaller ones reaches the limit (units,). A limit of 0 keeps all; of equal sizes the first index is the smaller."""
+    if terms.dtype != torch.float32 or terms.is_cuda:
+        return _kept_by_order(terms, limit)
+    # Sorting numbers is several times faster than sorting places: a float's bits turned by one put its sign behind its
+    # size, so that sorted they are the terms themselves, in ascending size.
+    bits = (terms + 0.0).numpy().view(np.uint32)  # no zero is negative
+    keys = np.sort((bits << 1) | (bits >> 31), axis=1)
+    ascending = torch.from_numpy(((keys >> 1) | (keys << 31)).view(np.float32))
+    reached = (ascending.cumsum(1).abs_() >= limit[:, None]).numpy()
+    rows, last = np.arange(len(keys)), keys.shape[1] - 1
+    first = reached.argmax(1)
+    never = ~reached[rows, first]
+    least = ascending[rows, first].abs_()
+    least[never] = torch.inf
+    kept = terms.abs() >= least[:, None]
+    # Which of equal sizes is the smaller is a matter of places: where that decides, rows are sorted by place. It does
+    # where opposite terms (their keys differ in the last bit) come before the first sum, or equal ones stand at it.
+    first[never] = last
+    opposite = (keys[:, 1:] ^ keys[:, :-1]) == 1
+    place = opposite.argmax(1) if last else first
+    decides = (opposite[rows, place] & (place < first)) if last else never & False
+    for beside in (np.maximum(first - 1, 0), np.minimum(first + 1, last)):
+        decides |= (beside != first) & (keys[rows, beside] >> 1 == keys[rows, first] >> 1)
+    if decides.any():
+        kept[decides] = _kept_by_order(terms[decides], limit[decides])
+    return kept
+
+
+def _kept_by_order(terms: Tensor, limit: Tensor) -> Tensor:
+    """`_kept` by the literal way: every term's place in ascending size."""
     order = terms.abs().sort(dim=1, stable=True).indices
     reached = terms.gather(1, order).cumsum(1).abs() >= limit[:, None]
     return torch.zeros_like(reached).scatter_(1, order, reached.byte().cummax(1).values.bool())

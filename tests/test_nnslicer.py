@@ -198,3 +198,25 @@ def test_wrong_use_is_an_error_by_name():
         odd(x)
         with pytest.raises(neurons.UnsupportedNetwork, match="NNSlicer has no rule for '_1'"):
             nnslicer.profile(odd, x)
+
+
+@given(
+    st.integers(1, 12).flatmap(
+        lambda n: st.lists(st.lists(st.integers(-3, 3), min_size=n, max_size=n), min_size=1, max_size=8)
+    ),
+    st.integers(0, 8),
+    st.sampled_from([1.0, 0.1, -0.1]),
+)
+def test_the_fast_cut_is_the_literal_one_where_sizes_are_equal_too(rows, limit, scale):
+    """Small whole numbers: nearly every row has equal sizes, with equal and opposite signs, and zeros of both signs."""
+    terms = torch.tensor(rows).float() * scale
+    limits = torch.full((len(rows),), limit * abs(scale))
+    assert torch.equal(nnslicer._kept(terms, limits), nnslicer._kept_by_order(terms, limits))
+
+
+def test_the_fast_cut_is_the_literal_one_on_long_rows():
+    generator = torch.Generator().manual_seed(0)
+    terms = torch.randn(300, 4608, generator=generator) * torch.randn(300, 4608, generator=generator)
+    for share in (0.0, 0.5, 0.99, 1.5):
+        limits = share * terms.sum(1).abs()
+        assert torch.equal(nnslicer._kept(terms, limits), nnslicer._kept_by_order(terms, limits))

@@ -19,7 +19,7 @@ from nssutils.studies import answers, common
 REPLAYS = {"replay5": 0.05, "replay10": 0.10, "replay100": 1.0}
 # On task B, from a network that has learned task A: until the falling rate has brought it to rest.
 EPOCHS = {"smoke": 1, "quick": 4, "overnight": 5, "paper": 8}
-IMAGES = {"smoke": 0, "quick": 5_000, "overnight": 8_000, "paper": 0}  # of each task that are learned or stored; 0: all
+IMAGES = {"smoke": 0, "quick": 5_000, "overnight": 6_000, "paper": 0}  # of each task that are learned or stored; 0: all
 MIXES = ("shuffled", "balanced")
 THRESHOLDS = (0.99, 0.95)  # DeepArc's, and the one to which the paper lowers it where nothing is redundant
 
