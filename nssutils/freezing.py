@@ -102,8 +102,8 @@ def tuning(
     reduced: bool = False, decay: bool = False, weights: Tensor | None = None,
     statistics: Mapping[str, Tensor] | None = None,
 ) -> Iterator[int]:  # fmt: skip
-    """`tune`, epoch by epoch: yields the number of epochs done, so that a caller can look at the network in between or
-    give up. The network is whole only when the generator is exhausted or closed."""
+    """`tune`, step by step: yields the number of steps done, so that a caller can look at the network in between or
+    give up. Training modes and requires_grad are restored when the generator is exhausted or closed."""
     parameters = dict(net.named_parameters())
     for name, mask in trainable.items():
         if name not in parameters or mask.shape != parameters[name].shape:
@@ -122,7 +122,8 @@ def tuning(
         with neurons.evaluating(net), _normalising(net, statistics or {}):
             for name, p in parameters.items():
                 p.requires_grad_(name in moving)
-            for epoch in range(epochs):
+            done = 0
+            for _ in range(epochs):
                 for batch in _order(n, weights, generator).split(batch_size):
                     with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
                         value = loss(batch.to(device))
@@ -134,9 +135,10 @@ def tuning(
                     with torch.no_grad():
                         for tensor, mask, before in partly:
                             tensor.copy_(torch.where(mask, tensor, before))
-                if not torch.isfinite(value):
-                    raise FreezingError(f"the loss is {value.item()}: the learning rate is too high.")
-                yield epoch + 1
+                    if not torch.isfinite(value):
+                        raise FreezingError(f"the loss is {value.item()}: the learning rate is too high.")
+                    done += 1
+                    yield done
     finally:
         for name, p in parameters.items():
             p.requires_grad_(required[name])

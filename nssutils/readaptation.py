@@ -11,6 +11,7 @@ from nssutils.errors import NssError
 
 METHODS = ("full", "deeparc", "nss", "nss+deeparc")
 STEPS = 10  # of PGD, each a quarter of eps
+BATCH = 50  # images of a step of repair, each with its adversarial counterpart
 
 
 class AttackError(NssError):
@@ -113,9 +114,9 @@ def repair(net: nn.Module, x: Tensor, adversarial: Tensor, y: Tensor, elements: 
 
 def repairing(
     net: nn.Module, x: Tensor, adversarial: Tensor, y: Tensor, elements: freezing.Elements, *,
-    epochs: int = 10, lr: float = 1e-3, batch_size: int = 50, seed: int = 0, reduced: bool = False,
+    epochs: int = 10, lr: float = 1e-3, batch_size: int = BATCH, seed: int = 0, reduced: bool = False,
 ) -> Iterator[int]:  # fmt: skip
-    """`repair`, epoch by epoch, as freezing.tuning."""
+    """`repair`, step by step, as freezing.tuning."""
 
     def loss(batch: Tensor) -> Tensor:
         return F.cross_entropy(net(x[batch]), y[batch]) + F.cross_entropy(net(adversarial[batch]), y[batch])

@@ -8,21 +8,17 @@ METRICS = ("avg", "var", "ens", "deeplift", "taylor")
 THETAS = [round(0.90 + 0.01 * i, 2) for i in range(10)]
 
 
-def relu(z):
-    return np.maximum(z, 0)
-
-
 def contributions(w, x, c):
     """{metric: [layer]} of class c's images x for weights w = [(W, b), ...]: Section 2.3 and the papers it cites."""
     (w0, b0), (w1, b1), (w2, b2) = w
-    h0 = relu(z0 := x @ w0.T + b0)
-    h1 = relu(z1 := h0 @ w1.T + b1)
-    base1 = relu(zb1 := relu(b0) @ w1.T + b1)  # what a black image gives
+    h0 = np.maximum(z0 := x @ w0.T + b0, 0)
+    h1 = np.maximum(z1 := h0 @ w1.T + b1, 0)
+    base1 = np.maximum(zb1 := (base0 := np.maximum(b0, 0)) @ w1.T + b1, 0)  # what a black image gives
     slope = (h1 - base1) / (z1 - zb1)  # the rescale rule: change of output over change of input
     out = {"avg": [h0.mean(0), h1.mean(0)], "var": [h0.var(0), h1.var(0)]}
     unit = [[(v - v.min()) / (v.max() - v.min()) for v in out[m]] for m in ("avg", "var")]
     out["ens"] = [(a + v) / 2 for a, v in zip(*unit, strict=True)]
-    lifted = [((slope * w2[c]) @ w1 * (h0 - relu(b0))).mean(0), (w2[c] * (h1 - base1)).mean(0)]
+    lifted = [((slope * w2[c]) @ w1 * (h0 - base0)).mean(0), (w2[c] * (h1 - base1)).mean(0)]
     out["deeplift"] = lifted
     logits = h1 @ w2.T + b2
     p = np.exp(logits - logits.max(1, keepdims=True))

@@ -87,8 +87,8 @@ def test_what_repair_trains_is_what_is_counted(measured):
         for method in share:  # successive halving: who goes on did best so far
             tried = [row for row in tables["rates"] if (row["attack"], row["method"]) == (attack, method)]
             for after, left in rq3.RUNGS.items():
-                rung = sorted((row for row in tried if row["epochs"] == after), key=lambda row: -row["accuracy"])
-                later = {row["lr"] for row in tried if row["epochs"] > after} - {rq3.COMMON_RATE}
+                rung = sorted((row for row in tried if row["steps"] == after), key=lambda row: -row["accuracy"])
+                later = {row["lr"] for row in tried if row["steps"] > after} - {rq3.COMMON_RATE}
                 assert later <= {row["lr"] for row in rung[:left]} and rows[attack, method]["lr"] in later | {1e-3}
             course = [row for row in tables["effort"] if (row["attack"], row["method"]) == (attack, method)]
             assert [row["epoch"] for row in course] == list(range(1, rq3.EPOCHS["smoke"] + 1))
