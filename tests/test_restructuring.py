@@ -44,6 +44,28 @@ def test_extracted_network_has_the_masked_logits_and_only_the_kept_parameters(na
     small = restructuring.extract(net, masks)
     torch.testing.assert_close(small(x), masked_logits(net, masks, x), rtol=1e-9, atol=1e-9)
     assert models.count_parameters(small) == neurons.count_kept(net, masks) < models.count_parameters(net)
+    folded = restructuring.extract(net, masks, fold=True)
+    torch.testing.assert_close(folded(x), small(x), rtol=1e-9, atol=1e-9)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert any(isinstance(module, nn.BatchNorm2d) for module in small.modules()) or setting.model == "mlp"
+
+
+def test_a_norm_that_others_read_beside_is_not_folded():
+    """The convolution's own output is used too: folding would change it."""
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm, self.head = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.Linear(6, 4)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return self.head((x + self.norm(x)).relu().mean((2, 3)))
+
+    net, x = lively(Twice()), torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    folded = restructuring.extract(net, {}, fold=True)
+    torch.testing.assert_close(folded(x), net(x), rtol=1e-9, atol=1e-9)
+    assert isinstance(folded.norm, nn.BatchNorm2d)
 
 
 class Residual(nn.Module):
