@@ -55,7 +55,7 @@ def test_matched_accuracy_is_read_at_the_later_stop(here):
     """LAMP: after slicing stops later, at 48.97%; ERK: alone stops at 52.17%."""
     tables.rq2_matched([pruning_result()], "t")
     rows = {row[1]: row for row in body(here, "t")[2:]}
-    assert rows["LAMP"][2:6] == ["48.97", "90.21", "95.10", "≈ +4.90"]  # alone on a straight line between two steps
+    assert rows["LAMP"][2:6] == ["48.97", "90.21", "95.10", "≈+4.90"]  # alone on a straight line between two steps
     assert rows["ERK"][2:4] == ["52.17", "89.57"]
 
 

@@ -37,4 +37,4 @@ def told_apart(changes: Sequence[float], image_halves: Iterable[float] = ()) -> 
 
 def marked(text: str, told: int) -> str:
     """The text of a cell, marked where its difference is none that can be told."""
-    return text if told else f"≈ {text}"
+    return text if told else f"≈{text}"

@@ -69,11 +69,12 @@ def rq1_rates(found: list[Result], label: str, metric: str = "taylor") -> Markdo
         for method in METHODS:
             row = {"setting": TITLES[setting], "selection": method}
             for rate in RATES:
-                row[f"{rate:.0%}"] = interval(accuracy_at(found, setting, method, metric, rate)["accuracy"])
+                mean = accuracy_at(found, setting, method, metric, rate)["accuracy"].mean(skipna=False)
+                row[f"{rate:.0%}"] = "–" if np.isnan(mean) else f"{100 * mean:.1f}"
             table.append(row)
     caption = (
-        f"Accuracy (%) by compression with only the slice active, ranked by {METRIC_TITLES[metric]}, linear between "
-        "the measured points; a dash where a seed's curve does not reach it."
+        f"Accuracy (%) by compression with only the slice active, ranked by {METRIC_TITLES[metric]}: means over seeds, "
+        "linear between the measured points; a dash where a seed's curve does not reach it."
     )
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
 
@@ -133,7 +134,8 @@ def _lead(group: list[Result], metric: str, rate: float) -> str:
     if any(np.isnan(change) for change in changes):
         return "–"
     told = told_apart(changes, [half for _, half in leads if half is not None])
-    return marked(f"{100 * np.mean(changes):+.1f}", told)
+    points = round(100 * float(np.mean(changes)), 1)
+    return marked(f"{points:+.1f}" if abs(points) < 10 else f"{points:+.0f}", told)
 
 
 @or_nothing
