@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nssutils import data, settings, training
+from nssutils import data, models, settings, training
 
 SETTING = settings.get("mlp-mnist", "smoke", width=0.03, epochs=4)
 
@@ -103,3 +103,55 @@ def test_augmentation_flips_and_shifts_within_the_padding():
     # The middle pixel moves by at most one row and column, mirrored or not.
     assert set(out[:, 0, 4, 4].tolist()) <= {x[0, 0, r, c].item() for r in (3, 4, 5) for c in (2, 3, 4, 5)}
     assert len(set(out[:, 0, 4, 4].tolist())) > 6
+
+
+def test_images_grow_in_equal_stretches_of_the_epochs():
+    seen = []
+
+    class Watched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 10))
+
+        def forward(self, x):
+            seen.append(x.shape[-1])
+            return self.net(x)
+
+    x, y = torch.rand(20, 3, 32, 32), torch.arange(20) % 10
+    training.fit(Watched(), x, y, epochs=6, batch_size=20, lr=0.01, sizes=(16, 24, 32))
+    assert seen == [16, 16, 24, 24, 32, 32]
+
+
+def test_every_network_that_is_trained_on_small_images_first_takes_them():
+    for preset in settings.PRESETS:
+        for name in settings.NAMES:
+            setting = settings.get(name, preset)
+            assert setting.sizes == () or setting.sizes[-1] == setting.image_size
+            if setting.sizes:
+                net = models.build(setting, width=0.05).eval()
+                for size in setting.sizes:
+                    assert net(torch.rand(1, setting.channels, size, size)).shape == (1, 10)
+
+
+def test_smoothed_labels_leave_the_network_less_sure(loaded):
+    sure = {}
+    for smoothing in (0.0, 0.3):
+        torch.manual_seed(0)
+        net = models.build("mlp-mnist", width=0.1)
+        training.fit(
+            net, loaded.x_train, loaded.y_train, epochs=4, batch_size=64, lr=0.005, label_smoothing=smoothing
+        )  # fmt: skip
+        sure[smoothing] = training.logits(net, loaded.x_test).softmax(1).amax(1).mean().item()
+    assert sure[0.3] < sure[0.0] - 0.1
+
+
+def test_reduced_evaluation_is_the_exact_one_rounded():
+    setting = settings.get("alexnet-cifar10", "smoke")
+    images = data.load(setting)
+    net = training.trained(setting, 0, images)
+    exact, rounded = (training.logits(net, images.x_test, reduced=reduced) for reduced in (False, True))
+    assert rounded.dtype == exact.dtype == torch.float32
+    assert not torch.equal(exact, rounded)
+    torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.1)
+    right = training.correct(net, images.x_test, images.y_test, reduced=True)
+    assert right.double().mean().item() == training.evaluate(net, images.x_test, images.y_test, reduced=True)
