@@ -113,8 +113,8 @@ _OVERNIGHT = {
     "mlp-fmnist": dict(),
     "alexnet-cifar10": dict(epochs=16, score_size=5_000),
     "vgg16-cifar10": dict(epochs=20, score_size=5_000),
-    "resnet101-cifar10": dict(epochs=16, score_size=2_560, test_size=2_000),
-    "vgg19-imagenet10": dict(image_size=128, epochs=40, sizes=(64, 64, 96, 128), score_size=2_560),
+    "resnet101-cifar10": dict(seeds=(0,), epochs=16, score_size=2_560, test_size=2_000),
+    "vgg19-imagenet10": dict(seeds=(0,), image_size=128, epochs=40, sizes=(64, 64, 96, 128), score_size=2_560),
 }
 
 # Scikit-learn's 1,797 handwritten digits, on thin networks: the whole path in minutes, no number worth quoting. What
@@ -151,7 +151,8 @@ def get(name: str, preset: str = "paper", **changes) -> Setting:
         setting = replace(setting, preset="quick", seeds=(0, 1, 2), **(fast | _QUICK[name]))
     if preset == "overnight":
         fast = dict(reduced_evaluation=setting.reduced)
-        setting = replace(setting, preset="overnight", seeds=(0, 1, 2), **(fast | _OVERNIGHT[name]))
+        fast |= dict(seeds=(0, 1, 2))
+        setting = replace(setting, preset="overnight", **(fast | _OVERNIGHT[name]))
     if preset == "smoke":
         size = dict(image_size=28 if setting.model == "mlp" else 32)
         small = dict(preset="smoke", dataset="digits", seeds=(0,), held_size=200, test_size=200, score_size=400)
