@@ -19,7 +19,7 @@ from nssutils.studies import STUDIES, common, nnslicer, nnslicer_detection, nnsl
 # Images a second of one AVX-512 core at the setting's size: trained on in bf16, evaluated in bf16, evaluated in fp32.
 CORE = {
     "alexnet-cifar10": (146, 596, 235), "vgg16-cifar10": (105, 367, 158), "resnet101-cifar10": (10.8, 36, 17),
-    "vgg19-imagenet10": (3.6, 13, 6),
+    "vgg19-imagenet10": (6.2, 22, 10),
 }  # fmt: skip
 CORE |= dict.fromkeys(("mlp-mnist", "mlp-fmnist"), (10_000, 100_000, 50_000))
 # Images a second (training, inference) that one RTX 3090 was measured at, at 224 pixels, half precision, channels last,
@@ -59,12 +59,13 @@ def work(setting: settings.Setting) -> dict[str, Work]:
     test, scored, preset = setting.test_size or test, setting.score_size or train, setting.preset
     sizes = setting.sizes or (setting.image_size,)
     fitted = setting.epochs * train * sum((size / setting.image_size) ** 2 for size in sizes) / len(sizes)
-    chosen = SLICED * CANDIDATES * common.CHOSEN_ON[preset]
-    parts, epochs = rq3.IMAGES[preset], rq3.EPOCHS[preset]
+    judged = common.sized(common.CHOSEN_ON, setting)
+    chosen = SLICED * CANDIDATES * judged
+    parts, epochs = common.sized(rq3.IMAGES, setting), common.sized(rq3.EPOCHS, setting)
     rungs, steps = list(rq3.RUNGS), epochs * parts["repair"] // readaptation.BATCH
     searched = len(rq3.RATES) * rungs[0] + rq3.RUNGS[rungs[0]] * (rungs[1] - rungs[0]) + steps - rungs[1]
     attacked = (sum(parts.values()) + 4 * parts["test"] + 12 * parts["calibration"]) * 11  # FGSM and ten steps of PGD
-    learned, few = rq4.EPOCHS[preset], rq4.IMAGES[preset] or train / 2
+    learned, few = common.sized(rq4.EPOCHS, setting), common.sized(rq4.IMAGES, setting) or train / 2
     halves = 2 if preset == "paper" else 1
     slices = nnslicer_detection.IMAGES[preset]
     if setting.model != "mlp":
@@ -78,7 +79,7 @@ def work(setting: settings.Setting) -> dict[str, Work]:
             exact=2 * METRICS * (rq1.TIMED if setting.model != "mlp" else scored),
         ),
         "rq2_restructuring": Work(
-            trained=8 * scored, evaluated=chosen + 8 * (STEPS * common.CHOSEN_ON[preset] + TESTS * test)
+            trained=8 * scored, evaluated=chosen + 8 * (STEPS * judged + TESTS * test)
         ),
         "rq3_readaptation": Work(
             trained=8 * (searched + steps / 2) * 2 * readaptation.BATCH + attacked,

@@ -113,8 +113,8 @@ _OVERNIGHT = {
     "mlp-fmnist": dict(),
     "alexnet-cifar10": dict(epochs=16, score_size=5_000),
     "vgg16-cifar10": dict(epochs=20, score_size=5_000),
-    "resnet101-cifar10": dict(seeds=(0,), epochs=16, score_size=2_560, test_size=2_000),
-    "vgg19-imagenet10": dict(seeds=(0,), image_size=128, epochs=40, sizes=(64, 64, 96, 128), score_size=2_560),
+    "resnet101-cifar10": dict(seeds=(0,), epochs=12, score_size=2_560, test_size=2_000),
+    "vgg19-imagenet10": dict(seeds=(0,), image_size=96, epochs=40, sizes=(48, 64, 96, 96), score_size=2_560),
 }
 
 # Scikit-learn's 1,797 handwritten digits, on thin networks: the whole path in minutes, no number worth quoting. What

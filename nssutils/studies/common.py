@@ -12,7 +12,16 @@ from nssutils.studies import scores
 # The two metrics that are best in RQ1; its thetas and some above, since on small networks 0.99 leaves out much already.
 CANDIDATE_METRICS = ("deeplift", "taylor")
 CANDIDATE_THETAS = (*(round(0.90 + 0.01 * i, 2) for i in range(10)), 0.995, 0.999, 0.9999)
-CHOSEN_ON = {"smoke": 200, "quick": 1000, "overnight": 2000, "paper": 5000}  # training images
+# Training images on which slices and pruned networks are judged.
+CHOSEN_ON = {
+    "smoke": 200, "quick": 1000, "overnight": 2000, "paper": 5000,
+    ("overnight", "resnet101"): 500, ("overnight", "vgg19"): 500,
+}  # fmt: skip
+
+
+def sized(table: dict, setting: Setting):
+    """How large an experiment is at a preset: the entry for (preset, model), where a processor needs one, or preset."""
+    return table.get((setting.preset, setting.model), table[setting.preset])
 
 
 def scored_images(setting: Setting, loaded: data.Data) -> tuple[Tensor, Tensor]:
@@ -56,7 +65,7 @@ class Candidate:
 
 def judged_images(setting: Setting, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Of training images x, labels y, those on which a slice is judged, class-balanced: the test set has no say."""
-    few = data.first_per_class(y, CHOSEN_ON[setting.preset] // len(y.unique()))
+    few = data.first_per_class(y, sized(CHOSEN_ON, setting) // len(y.unique()))
     return x[few], y[few]
 
 

@@ -23,12 +23,16 @@ IMAGES = {
     "quick": _IMAGES,
     "overnight": _IMAGES,
     "paper": _IMAGES | {"calibration": 300},
+    ("overnight", "resnet101"): _IMAGES | {"test": 500, "calibration": 100},
+    ("overnight", "vgg19"): _IMAGES | {"validation": 200, "test": 500, "calibration": 100},
 }
 RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # learning rates to try
 RUNGS = {5: 3, 20: 1}  # after so many steps, so many rates go on
 COMMON_RATE = 1e-3  # at which methods are compared at equal effort, epoch by epoch
 # The paper's ten; fewer where a processor has to do it, by which time full training has learned its adversarials.
-EPOCHS = {"smoke": 12, "quick": 6, "overnight": 6, "paper": 10}
+EPOCHS = {
+    "smoke": 12, "quick": 6, "overnight": 6, "paper": 10, ("overnight", "resnet101"): 3, ("overnight", "vgg19"): 3,
+}  # fmt: skip
 TURNS, TIMED = 3, 250  # how often each method is timed, and on how many images
 # Accuracy that each attack leaves before the repair, averaged over the paper's settings (Section 5.4).
 LEFT = {"fgsm": 0.1853, "pgd": 0.038}
@@ -57,7 +61,7 @@ def measure(
     readings = dict(spatial=spatial, centred=centred, samples=samples, taylor_batch=taylor_batch)
     found = common.candidates(net, setting, *common.scored_images(setting, loaded), **readings)
     chosen = common.optimal(found, tolerance)
-    images = _parts(IMAGES[setting.preset], setting.n_classes, loaded)
+    images = _parts(common.sized(IMAGES, setting), setting.n_classes, loaded)
     reduced = setting.reduced_evaluation
     tables: dict[str, list[dict]] = {name: [] for name in ("attacks", "repairs", "rates", "effort", "times")}
     for attack, eps in (("fgsm", eps_fgsm), ("pgd", eps_pgd)):
@@ -74,7 +78,7 @@ def measure(
         for method in tqdm(readaptation.METHODS, desc=f"repair, {attack}", unit="method", file=sys.stderr):
             case = {"attack": attack, "method": method}
             best, rates, effort = _search(
-                net, images, moved, elements[method], epochs or EPOCHS[setting.preset], setting, seed
+                net, images, moved, elements[method], epochs or common.sized(EPOCHS, setting), setting, seed
             )
             tables["rates"] += [case | row for row in rates]
             tables["effort"] += [case | row for row in effort]

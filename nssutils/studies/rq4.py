@@ -19,8 +19,10 @@ from nssutils.studies import answers, common
 
 REPLAYS = {"replay5": 0.05, "replay10": 0.10, "replay100": 1.0}
 # On task B, from a network that has learned task A: until the falling rate has brought it to rest.
-EPOCHS = {"smoke": 1, "quick": 4, "overnight": 3, "paper": 5}
-IMAGES = {"smoke": 0, "quick": 5_000, "overnight": 10_000, "paper": 0}  # of each task: learned, or stored; 0: all
+EPOCHS = {"smoke": 1, "quick": 4, "overnight": 3, "paper": 5, ("overnight", "vgg19"): 5}
+# Of each task: learned, or stored; 0: all.
+IMAGES = {"smoke": 0, "quick": 5_000, "overnight": 10_000, "paper": 0}
+IMAGES |= {("overnight", "resnet101"): 4_000, ("overnight", "vgg19"): 0}
 HALF = ("overnight",)  # where task A, half of the classes, is learned in half of the setting's epochs
 MIXES = ("shuffled", "balanced")
 THRESHOLDS = (0.99, 0.95)  # DeepArc's, and the one to which the paper lowers it where nothing is redundant
@@ -65,7 +67,7 @@ def measure(
         slices.append({"task_a": which, "tolerance": tolerance} | common.described(chosen) | {"accuracy": accuracy})
         ways = _methods(net, chosen.critical, tasks[0], x[: deeparc.BATCH], setting, seed)
         for name, way in tqdm(ways.items(), desc=f"task B, A = {which}", unit="method", file=sys.stderr):
-            how = dict(epochs=epochs or EPOCHS[setting.preset], lr=lr, balanced=mix == "balanced")
+            how = dict(epochs=epochs or common.sized(EPOCHS, setting), lr=lr, balanced=mix == "balanced")
             row = _learned(net, way, loaded, tasks, tests, setting, seed, how)
             methods.append({"task_a": which, "method": name} | row)
     return {"base": base, "slices": slices, "methods": methods}
@@ -106,7 +108,7 @@ def _methods(net, critical: slicing.Slice, task_a: Tensor, few: Tensor, setting:
 def _learned(net, way: dict, loaded: data.Data, tasks, tests, setting: Setting, seed: int, how: dict) -> dict:
     """What one method makes of a copy of the network; a row of the table."""
     learner, critical, elements = copy.deepcopy(net), way.get("critical"), way["elements"]
-    few = IMAGES[setting.preset] * 2 // setting.n_classes or len(loaded.y_train)  # of each class
+    few = common.sized(IMAGES, setting) * 2 // setting.n_classes or len(loaded.y_train)  # of each class
     known = data.first_per_class(loaded.y_train, few)
     old = known[incremental.replayed(loaded.y_train[known], tasks[0], way.get("replay", 0.0))]
     seconds = 0.0
