@@ -63,7 +63,7 @@ def work(setting: settings.Setting) -> dict[str, Work]:
     chosen = SLICED * CANDIDATES * judged
     parts, epochs = common.sized(rq3.IMAGES, setting), common.sized(rq3.EPOCHS, setting)
     rungs, steps = list(rq3.RUNGS), epochs * parts["repair"] // readaptation.BATCH
-    searched = len(rq3.RATES) * rungs[0] + rq3.RUNGS[rungs[0]] * (rungs[1] - rungs[0]) + steps - rungs[1]
+    searched = len(rq3.RATES[preset]) * rungs[0] + rq3.RUNGS[rungs[0]] * (rungs[1] - rungs[0]) + steps - rungs[1]
     attacked = (sum(parts.values()) + 4 * parts["test"] + 12 * parts["calibration"]) * 11  # FGSM and ten steps of PGD
     learned, few = common.sized(rq4.EPOCHS, setting), common.sized(rq4.IMAGES, setting) or train / 2
     halves = 2 if preset == "paper" else 1

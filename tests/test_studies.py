@@ -93,7 +93,7 @@ def test_what_repair_trains_is_what_is_counted(measured):
             course = [row for row in tables["effort"] if (row["attack"], row["method"]) == (attack, method)]
             assert [row["epoch"] for row in course] == list(range(1, rq3.EPOCHS["smoke"] + 1))
             assert {row["lr"] for row in course} == {rq3.COMMON_RATE}
-        assert {row["lr"] for row in tables["rates"]} == set(rq3.RATES)
+        assert {row["lr"] for row in tables["rates"]} == set(rq3.RATES["smoke"])
     assert all(row["left"] < tables["base"][0]["accuracy"] for row in tables["attacks"])
 
 

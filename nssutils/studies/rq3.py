@@ -26,12 +26,13 @@ IMAGES = {
     ("overnight", "resnet101"): _IMAGES | {"test": 500, "calibration": 100},
     ("overnight", "vgg19"): _IMAGES | {"validation": 200, "test": 500, "calibration": 100},
 }
-RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # learning rates to try
+_RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+RATES = {"smoke": _RATES[2:6], "quick": _RATES, "overnight": _RATES, "paper": _RATES}  # learning rates to try
 RUNGS = {5: 3, 20: 1}  # after so many steps, so many rates go on
 COMMON_RATE = 1e-3  # at which methods are compared at equal effort, epoch by epoch
 # The paper's ten; fewer where a processor has to do it, by which time full training has learned its adversarials.
 EPOCHS = {
-    "smoke": 12, "quick": 6, "overnight": 6, "paper": 10, ("overnight", "resnet101"): 3, ("overnight", "vgg19"): 3,
+    "smoke": 4, "quick": 6, "overnight": 6, "paper": 10, ("overnight", "resnet101"): 3, ("overnight", "vgg19"): 3,
 }  # fmt: skip
 TURNS, TIMED = 3, 250  # how often each method is timed, and on how many images
 # Accuracy that each attack leaves before the repair, averaged over the paper's settings (Section 5.4).
@@ -182,7 +183,7 @@ def _search(
     rungs = [(after, left) for after, left in RUNGS.items() if after < epochs * steps] + [(epochs * steps, 1)]
     for index, (after, left) in enumerate(rungs):
         kept: list[_Repair] = []
-        for repair in (begin(lr) for lr in RATES) if index == 0 else going:
+        for repair in (begin(lr) for lr in common.sized(RATES, setting)) if index == 0 else going:
             advance(repair, after)
             kept = sorted([*kept, repair], key=lambda one: -one.merit)
             for out in kept[left:]:  # let go at once: networks are large
