@@ -59,4 +59,4 @@ def test_help_lists_every_target():
 def test_unknown_preset_is_refused_before_anything_else():
     done = subprocess.run(["make", "-C", ROOT, "book", "PRESET=fast"], capture_output=True, text=True)
     assert done.returncode == 2
-    assert "PRESET=fast given, expected one of: smoke quick paper published" in done.stderr
+    assert "PRESET=fast given, expected one of: smoke quick overnight paper published" in done.stderr
