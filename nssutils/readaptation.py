@@ -106,7 +106,8 @@ def trainable(net: nn.Module, method: str, critical, units: list[deeparc.Unit]) 
 
 def repair(net: nn.Module, x: Tensor, adversarial: Tensor, y: Tensor, elements: freezing.Elements, **how) -> nn.Module:
     """Train the given elements in place on images and their adversarial counterparts, both (N, C, H, W): the loss is
-    CE(x) + CE(adversarial) (Section 4.2); AdamW with the learning rate held. `how` is as in `repairing`."""
+    CE(x) + CE(adversarial) (Section 4.2); AdamW, whose learning rate falls linearly to zero, lest a repair end in the
+    middle of a leap. `how` is as in `repairing`."""
     for _ in repairing(net, x, adversarial, y, elements, **how):
         pass
     return net
@@ -123,7 +124,7 @@ def repairing(
 
     return freezing.tuning(
         net, elements, loss, len(x), lambda some: torch.optim.AdamW(some, lr),
-        epochs=epochs, batch_size=batch_size, seed=seed, reduced=reduced,
+        epochs=epochs, batch_size=batch_size, seed=seed, reduced=reduced, decay=True,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from nssutils.companion.tables.common import interval, names, or_nothing, printe
 
 METHOD_TITLES = {"full": "full training", "deeparc": "DeepArc", "nss": "NeuSemSlice", "nss+deeparc": "both"}
 ATTACK_TITLES = {"fgsm": "FGSM", "pgd": "PGD"}
-SHOWN = (1, 2, 5, 10)  # epochs at which the course of RA is shown
+SHOWN = (1, 2, 5, 10, 20)  # epochs at which the course of RA is shown
 
 
 @or_nothing
