@@ -1,6 +1,9 @@
 """The six settings of the paper (Section 5.1) and the presets they run at."""
 
+import platform
 from dataclasses import dataclass, fields, replace
+
+import torch
 
 from nssutils.errors import NssError, near_miss
 
@@ -38,7 +41,7 @@ class Setting:
     label_smoothing: float  # share of the target that is spread over all classes
     sizes: tuple[int, ...]  # pixels of the images in equal stretches of the epochs; () = image_size throughout
     augment: bool  # random flip and crop; handwritten digits have a handedness, so not for them
-    reduced: bool  # bf16 autocast and channels_last while training, where the device gains by it
+    reduced: bool  # bf16 autocast and channels_last while training
     reduced_evaluation: bool  # the same where the accuracy of many networks is measured; preset paper stays exact
     n_classes: int = 10
 
@@ -130,10 +133,15 @@ _SMOKE = {
 
 NAMES = tuple(_PAPER)
 
+# What the machine decides: a measurement by either arithmetic stands on a machine that has only the other.
+MACHINES = ("reduced", "reduced_evaluation")
+
 
 def get(name: str, preset: str = "paper", **changes) -> Setting:
     """The setting `name` at `preset`, with single fields changed by keyword.
 
+    Where the machine does not multiply bf16 numbers itself, fp32 takes their place, but at smoke: emulated, they take
+    ten times as long.
     Raises SettingError, naming the known names, for an unknown setting, preset or field, and for a value of the wrong
     type.
     """
@@ -158,4 +166,15 @@ def get(name: str, preset: str = "paper", **changes) -> Setting:
         small = dict(preset="smoke", dataset="digits", seeds=(0,), held_size=200, test_size=200, score_size=400)
         small |= dict(batch_size=64, sizes=(), augment=False, reduced=False, reduced_evaluation=False)
         setting = replace(setting, **(small | size | _SMOKE[name]))
+    elif not multiplies_bf16():
+        setting = replace(setting, **dict.fromkeys(MACHINES, False))
     return replace(setting, **changes)
+
+
+def multiplies_bf16() -> bool:
+    """Whether this machine's GPU, or else its processor, has instructions for bf16 numbers."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if platform.machine() in ("x86_64", "AMD64"):
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -31,6 +31,8 @@ def folder(tmp_path_factory):
         folder / "good.ipynb",
         "import sys; print('training', 3, file=sys.stderr); print(f'{preset} {seed!r} {samples} {theta} {recompute}')",
         "from pathlib import Path; _ = Path('beside.txt').write_text('written')",
+        # What a kernel says of itself, for instance that it was interrupted while it shut down, is not shown.
+        "from ipykernel.kernelapp import IPKernelApp; IPKernelApp.instance().log.error('interrupted')",
     )
     write(folder / "failing.ipynb", "print('before')", "raise ValueError('no neurons\\nat all')", "print('after')")
     return folder

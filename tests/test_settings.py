@@ -33,3 +33,14 @@ def test_mistakes_are_named(call, message):
 def test_a_setting_cannot_be_changed():
     with pytest.raises(AttributeError):
         settings.get("mlp-mnist").width = 2.0
+
+
+def test_bf16_is_used_where_the_machine_multiplies_it_and_at_smoke(monkeypatch):
+    for able in (True, False):
+        monkeypatch.setattr(settings, "multiplies_bf16", lambda able=able: able)
+        assert settings.get("vgg16-cifar10", "overnight").reduced is able
+        assert settings.get("vgg16-cifar10", "overnight").reduced_evaluation is able
+        assert settings.get("vgg16-cifar10", "paper").reduced is able
+        assert settings.get("alexnet-cifar10", "smoke").reduced
+        assert not settings.get("mlp-mnist").reduced
+        assert settings.get("vgg16-cifar10", "overnight", reduced=not able).reduced is not able

@@ -14,7 +14,7 @@ import torch
 
 from nssutils import data, digests, settings, studies
 from nssutils.companion import chapters, checksums, provenance, results, runner, workflow
-from nssutils.companion.store import fill
+from nssutils.companion.store import fill, holds
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -125,6 +125,13 @@ def test_most_informative_first():
     ]
     assert {job.setting for job in first[:7]} == {"vgg16-cifar10"}
     assert set(workflow.FIRST) == set(settings.NAMES)
+
+
+def test_a_result_stands_on_a_machine_of_other_arithmetic(store):
+    workflow.compute(workflow.Job("pilot_global", "smoke", "vgg16-cifar10", 0))
+    found = results.find("pilot_global", "smoke", "vgg16-cifar10", 0)
+    assert holds(found, settings.get("vgg16-cifar10", "smoke", reduced=True, reduced_evaluation=True)) == "code"
+    assert holds(found, settings.get("vgg16-cifar10", "smoke", epochs=5)) == ""
 
 
 def test_seeds_are_listed_by_state():

@@ -20,7 +20,11 @@ from nssutils.companion.workflow import BUILD
 from nssutils.errors import NssError
 
 PRESETS = (*settings.PRESETS, "published")  # published: compute nothing, show the results that come with the book
-ENCRYPTED = Config(KernelManager={"transport_encryption": "auto"})  # else each kernel warns of its open local port
+KERNELS = Config(
+    KernelManager={"transport_encryption": "auto"},  # else each kernel warns of its open local port
+    # and now and then of the interrupt that precedes every shutdown, where it meets a kernel still busy with its reply
+    NotebookClient={"extra_arguments": ["--IPKernelApp.log_level=CRITICAL"]},
+)
 
 
 class RunError(NssError):
@@ -54,7 +58,7 @@ def _execute(notebook: Path, out: Path, cwd: Path, values: dict[str, Scalar], at
     try:
         papermill.execute_notebook(
             notebook, out, values, kernel_name="python3", cwd=cwd,
-            progress_bar=False, stdout_file=sys.stdout, stderr_file=sys.stderr, config=ENCRYPTED,
+            progress_bar=False, stdout_file=sys.stdout, stderr_file=sys.stderr, config=KERNELS,
         )  # fmt: skip
     except RuntimeError as error:  # on a busy machine a kernel may die or fall silent while it starts
         if attempts == 1:

@@ -66,12 +66,13 @@ def check(found: list[results.Result]) -> str:
 def holds(result: results.Result, setting: settings.Setting) -> str:
     """By what a result still stands: "code", "fingerprint", or "" where it does not.
 
-    Its setting, dataset and lock must be the present ones, and its code too, or one certified to compute the same
-    (nssutils.digests). A dataset that is not on this machine cannot have changed here. What a machine without the
-    locked versions measured says so in its provenance, and holds as long as the lock stays.
+    Its setting, but for the machine's arithmetic, its dataset and lock must be the present ones, and its code too, or
+    one certified to compute the same (nssutils.digests). A dataset that is not on this machine cannot have changed
+    here. What a machine without the locked versions measured says so in its provenance, and holds as long as the lock
+    stays.
     """
     origin = result.provenance
-    if origin["setting"] != _described(setting):
+    if _asked(origin["setting"]) != _asked(_described(setting)):
         return ""
     locked = origin.get("lock", origin["versions"])  # results of before the lock was recorded were made with it
     if any(locked[name] != version for name, version in provenance.lock().items()):
@@ -94,6 +95,11 @@ def _described(setting: settings.Setting) -> dict:
     """The setting as JSON; without the list of seeds, of which a result is one."""
     fields = {name: value for name, value in asdict(setting).items() if name != "seeds"}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+
+
+def _asked(described: dict) -> dict:
+    """What of a described setting its name and preset decide, not the machine."""
+    return {name: value for name, value in described.items() if name not in settings.MACHINES}
 
 
 def _measured(chapter: str, setting: settings.Setting, seed: int, loaded: data.Data, changed: dict) -> results.Result:
