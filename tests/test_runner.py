@@ -1,5 +1,7 @@
 """Running chapters, on tiny notebooks: what is refused and how, what is kept, what the terminal shows."""
 
+import shutil
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -137,19 +139,24 @@ def test_chapters_are_the_notebooks_of_the_contents_in_order(tmp_path):
     assert pages.chapters(tmp_path) == ["b", "c", "a"]
 
 
-def test_publish_copies_results_to_the_book(tmp_path, monkeypatch, capfd):
+def test_publish_copies_results_to_the_book_and_draws_the_readmes_pictures(tmp_path, monkeypatch, capfd):
+    one = results.published("pilot_global", ["alexnet-cifar10"])[0]
+    book = tmp_path / "book"
+    (book / "_static").mkdir(parents=True)
+    for chapter in ("pilot_global", "pilot_categorywise"):
+        shutil.copy(chapters.BOOK / f"{chapter}.ipynb", book)
     monkeypatch.setenv("NSS_RESULTS", str(tmp_path / "local"))
     monkeypatch.setattr(results, "PUBLISHED", tmp_path / "published")
-    origin = dict.fromkeys(results.PROVENANCE, "")
-    results.save(results.Result("pilot_global", "quick", "vgg16-cifar10", 0, {}, origin, {"base": [{"accuracy": 0.5}]}))
-    assert runner.main(["publish", "pilot_global", "--preset", "quick"]) == 0
-    assert (tmp_path / "published/pilot_global/quick/vgg16-cifar10/seed0.json").exists()
-    assert "seed0.json" in capfd.readouterr().err
-    assert runner.main(["publish", "pilot_categorywise", "--preset", "quick"]) == 1
+    results.save(one)
+    assert runner.main(["publish", "pilot_global", "--preset", one.preset], book) == 0
+    assert (tmp_path / f"published/pilot_global/{one.preset}/alexnet-cifar10/seed{one.seed}.json").exists()
+    assert "<svg" in (book / "_static" / "claims.svg").read_text()
+    assert f"seed{one.seed}.json" in capfd.readouterr().err
+    assert runner.main(["publish", "pilot_categorywise", "--preset", "quick"], book) == 1
     assert "has no result of pilot_categorywise at preset quick" in capfd.readouterr().err
-    assert runner.main(["publish", "pilot_globl", "--preset", "quick"]) == 2
+    assert runner.main(["publish", "pilot_globl", "--preset", "quick"], book) == 2
     with pytest.raises(SystemExit):  # argparse refuses smoke
-        runner.main(["publish", "pilot_global", "--preset", "smoke"])
+        runner.main(["publish", "pilot_global", "--preset", "smoke"], book)
 
 
 CHAPTERS = [path.stem for path in sorted(chapters.BOOK.glob("*.ipynb"))]
@@ -165,7 +172,7 @@ def test_every_line_of_a_chapters_parameters_is_one(chapter):
     assert all(parameter.help for parameter in known.values())
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
+@pytest.mark.parametrize("chapter", studies.STUDIES)
 def test_a_chapters_readings_are_its_studys_with_the_same_defaults(chapter):
     known = {name: parameter.default for name, parameter in chapters.parameters(chapters.find(chapter)).items()}
     readings = studies.STUDIES[chapter].__kwdefaults__ or {}

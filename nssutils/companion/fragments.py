@@ -1,6 +1,7 @@
 """Numbered tables and figures as MyST fragments, which the chapters include: `_generated/<label>.md` and `.svg`."""
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -27,13 +28,17 @@ METRIC_TITLES = {"avg": "Avg", "var": "Var", "ens": "Ens", "deeplift": "DeepLIFT
 
 def paper_table(number: int) -> pd.DataFrame:
     """The paper's Table `number` in long format, values as printed (data/paper/README.md has the columns)."""
-    return pd.read_csv(DATA / "paper" / f"table{number}.csv", keep_default_na=False)
+    return _read(f"table{number}.csv", keep_default_na=False).copy()
 
 
 def paper_number(name: str) -> float:
     """A number that the paper's text states, by its id in data/paper/text_numbers.csv."""
-    numbers = pd.read_csv(DATA / "paper" / "text_numbers.csv").set_index("id")
-    return float(numbers.loc[name, "value"])
+    return float(_read("text_numbers.csv", index_col="id").loc[name, "value"])
+
+
+@cache
+def _read(name: str, **how) -> pd.DataFrame:
+    return pd.read_csv(DATA / "paper" / name, **how)
 
 
 def percent(mean: float, half: float | None = None) -> str:
@@ -86,7 +91,7 @@ def table(rows: pd.DataFrame, label: str, caption: str, found: list[Result], tex
     lines = ["| " + " | ".join(cells) + " |" for cells in (rows.columns, rule)]
     lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows.itertuples(index=False)]
     body = "\n".join(lines)
-    _write(f"{label}.md", f"~~~{{table}} {caption} {origin(found)}\n:name: {label}\n\n{body}\n~~~\n")
+    write(f"{label}.md", f"~~~{{table}} {_captioned(caption, found)}\n:name: {label}\n\n{body}\n~~~\n")
     return Markdown(f"{caption}\n\n{body}")
 
 
@@ -94,10 +99,10 @@ def figure(drawn: Figure, label: str, caption: str, alt: str, found: list[Result
     """Write a numbered figure `_generated/<label>.svg` and the fragment that includes it with caption and alt text."""
     FOLDER.mkdir(exist_ok=True)
     drawn.savefig(FOLDER / f"{label}.svg", metadata={"Date": None}, bbox_inches="tight")
-    _write(
+    write(
         f"{label}.md",
         f"~~~{{figure}} _generated/{label}.svg\n:name: {label}\n:alt: {alt}\n:width: 100%\n\n"
-        f"{caption} {origin(found)}\n~~~\n",
+        f"{_captioned(caption, found)}\n~~~\n",
     )
     return drawn
 
@@ -105,10 +110,15 @@ def figure(drawn: Figure, label: str, caption: str, alt: str, found: list[Result
 def nothing(label: str, why: str) -> Markdown:
     """Write a fragment that says why there is no table or figure."""
     text = f"```{{note}}\n{why}\n```\n"
-    _write(f"{label}.md", text)
+    write(f"{label}.md", text)
     return Markdown(why)
 
 
-def _write(name: str, text: str) -> None:
+def _captioned(caption: str, found: list[Result]) -> str:
+    return f"{caption} {origin(found)}" if found else caption
+
+
+def write(name: str, text: str) -> None:
+    """Write a fragment `_generated/<name>` that a page includes."""
     with files.atomically(FOLDER / name) as partial:
         partial.write_text(text)

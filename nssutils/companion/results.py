@@ -117,7 +117,12 @@ def published(chapter: str, names: Iterable[str] = settings.NAMES) -> list[Resul
             if files:
                 found += [read(file) for file in files]
                 break
-    return [replace(result, tables=older.presented(result.chapter, result.tables)) for result in found]
+    return [presented(result) for result in found]
+
+
+def presented(result: Result) -> Result:
+    """A result in the shape of today's tables."""
+    return replace(result, tables=older.presented(result.chapter, result.tables))
 
 
 def publish(chapter: str, preset: str) -> list[Path]:

@@ -14,7 +14,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from nssutils import settings
-from nssutils.companion import certify, chapters, figures, pages, results, store, workflow
+from nssutils.companion import certify, chapters, claims, figures, pages, results, store, workflow
 from nssutils.companion.chapters import BOOK, Scalar, UsageError
 from nssutils.companion.workflow import BUILD
 from nssutils.errors import NssError
@@ -115,15 +115,21 @@ def _publish(args: argparse.Namespace, folder: Path) -> None:
     chapters.find(args.chapter, folder)
     for path in results.publish(args.chapter, args.preset):
         _say(f"published: {_shown(path)}")
+    pictures = {"claims.svg": claims.drawn.draw_claims(claims.ledger(claims.published()))}  # the README's
     if args.chapter == "rq1_slicing":
-        picture = folder / "_static" / "fig-5.svg"  # the README's
-        figures.draw_fig5(results.published("rq1_slicing")).savefig(
-            picture, metadata={"Date": None}, bbox_inches="tight"
-        )
+        pictures["fig-5.svg"] = figures.draw_fig5(results.published("rq1_slicing"))
+    for name, picture in pictures.items():
+        picture.savefig(folder / "_static" / name, metadata={"Date": None}, bbox_inches="tight")
 
 
 def _list(args: argparse.Namespace, folder: Path) -> None:
     print(workflow.listing(args.presets or settings.PRESETS))
+
+
+def _claims(args: argparse.Namespace, folder: Path) -> None:
+    for name, found in claims.at_hand().items():
+        counts = claims.overall(claims.ledger(found))["verdict"].value_counts()
+        print(f"{name}: " + ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in claims.rules.VERDICTS))
 
 
 def _fill(args: argparse.Namespace, folder: Path) -> None:
@@ -158,8 +164,8 @@ def _pages(args: argparse.Namespace, folder: Path) -> None:
 
 
 COMMANDS = {
-    "run": _run, "list": _list, "fill": _fill, "publish": _publish, "certify": _certify, "book": _book,
-    "train": _train, "page": _page, "pages": _pages,
+    "run": _run, "list": _list, "claims": _claims, "fill": _fill, "publish": _publish, "certify": _certify,
+    "book": _book, "train": _train, "page": _page, "pages": _pages,
 }  # fmt: skip
 
 
@@ -181,6 +187,8 @@ def _parser() -> argparse.ArgumentParser:
 
     held = add("list", "what the store of results holds, stale results apart, and what is missing")
     preset(held, settings.PRESETS, action="append", dest="presets", help="only this one; may be repeated")
+
+    add("claims", "what becomes of the paper's claims: how many have which verdict, by the results at hand")
 
     more = add("fill", "compute what the store lacks at a preset, the most informative first; stop when time is up")
     preset(more, settings.PRESETS, required=True)

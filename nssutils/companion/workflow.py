@@ -50,7 +50,7 @@ def jobs(preset: str, folder: Path = chapters.BOOK) -> list[Job]:
     if preset == "published":
         return []
     found = []
-    for chapter in pages.chapters(folder):
+    for chapter in (each for each in pages.chapters(folder) if each in STUDIES):
         chosen = chapters.parameters(chapters.find(chapter, folder))["setting"].default
         for name in store.listed(chosen, settings.NAMES):
             found += [Job(chapter, preset, name, seed) for seed in settings.get(name, preset).seeds]
@@ -212,16 +212,17 @@ def stamped(stamp: Path, key: str) -> None:
 
 
 def page_key(preset: str, chapter: str) -> str:
-    """Digest of what a chapter's page depends on: its notebook, the results it shows, the code that draws them."""
-    shown = results.published(chapter)
-    for job in (job for job in jobs(preset) if job.chapter == chapter):
+    """Digest of what a chapter's page depends on: its notebook, the results at hand, the paper's numbers and claims,
+    and the code that judges and draws them. A chapter's claims may rest on the results of others."""
+    shown = [result for each in STUDIES for result in results.published(each)]
+    for job in (job for job in jobs(preset) if job.chapter == chapter or chapter not in STUDIES):
         found = results.find(job.chapter, job.preset, job.setting, job.seed)
         shown += [found] if found else []
-    drawn = [f"companion.{kind}.{name}" for kind in ("tables", "figures") for name in _modules(kind)]
-    drawing = digests.code("companion.fragments", *drawn)
-    return digests.of(
-        [preset, chapters.find(chapter).read_text(), [result.provenance | result.tables for result in shown], drawing]
-    )
+    drawn = [f"companion.{kind}.{name}" for kind in ("claims", "figures", "tables") for name in _modules(kind)]
+    drawing = digests.code("companion.fragments", "companion.claims", *drawn)
+    paper = [path.read_text() for path in sorted((results.DATA / "paper").iterdir())]
+    origins = [result.provenance | result.tables for result in shown]
+    return digests.of([preset, chapters.find(chapter).read_text(), origins, paper, drawing])
 
 
 def book_key(preset: str) -> str:

@@ -52,7 +52,7 @@ def falls(found: list[Result], label: str) -> Markdown:
         for metric in METRICS:
             printed = paper[paper["metric"] == metric]["value"]
             mine = rows[rows["metric"] == metric]
-            counts = [_falls(result, metric) for result in group]
+            counts = [counted_falls(result, metric) for result in group]
             drop = mine[mine["band"] == "0-10"].set_index("seed")["accuracy"] - base
             table.append(
                 lead
@@ -71,7 +71,7 @@ def falls(found: list[Result], label: str) -> Markdown:
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=len(lead) + 1)
 
 
-def _falls(result: Result, metric: str) -> tuple[int, int]:
+def counted_falls(result: Result, metric: str) -> tuple[int, int]:
     """How often accuracy falls on the way down: by more than the sampling error of the test images, and in all."""
     bases = {row.get("category"): row for row in result.tables["base"]}
     bands: dict[str, list[dict]] = {}

@@ -16,10 +16,16 @@ RATES = tuple(round(0.1 * i, 1) for i in range(1, 9))  # compression rates at wh
 
 def at_rate(points: pd.DataFrame, rate: float) -> float:
     """Accuracy at a compression rate, linear between the two nearest points of one curve; NaN outside its range."""
-    curve = points.groupby("compression_rate")["accuracy"].mean().sort_index()
-    if curve.empty or not curve.index[0] <= rate <= curve.index[-1]:
+    rates, which = np.unique(points["compression_rate"].to_numpy(float), return_inverse=True)
+    if not len(rates) or not rates[0] <= rate <= rates[-1]:
         return float("nan")
-    return float(np.interp(rate, curve.index, curve))
+    accuracy = np.bincount(which, points["accuracy"].to_numpy(float)) / np.bincount(which)
+    return float(np.interp(rate, rates, accuracy))
+
+
+def curve(result: Result, method: str, metric: str) -> list[dict]:
+    """The points of one method and metric, as they are in a result."""
+    return [row for row in result.tables["points"] if (row["method"], row["metric"]) == (method, metric)]
 
 
 def accuracy_at(found: list[Result], setting: str, method: str, metric: str, rate: float) -> pd.DataFrame:
@@ -27,8 +33,7 @@ def accuracy_at(found: list[Result], setting: str, method: str, metric: str, rat
     chosen = [result for result in found if result.setting == setting]
     rows = []
     for result in chosen:
-        points = results.frame([result], "points")
-        accuracy = at_rate(points[(points["method"] == method) & (points["metric"] == metric)], rate)
+        accuracy = at_rate(pd.DataFrame(curve(result, method, metric)), rate)
         base = result.tables["base"][0]["accuracy"]
         rows.append({"seed": result.seed, "accuracy": accuracy, "loss": base - accuracy})
     return pd.DataFrame(rows, columns=["seed", "accuracy", "loss"])
@@ -100,28 +105,22 @@ def rq1_leads(found: list[Result], label: str) -> Markdown:
 def lead_at(result: Result, metric: str, rate: float) -> tuple[float, float | None]:
     """One network's lead of semantic selection over the better of the others at a rate, and half the interval of it
     over test images (None where an older result does not say which were recognised); (NaN, None) out of reach."""
-    points = pd.DataFrame(result.tables["points"])
-    at = {
-        method: at_rate(points[(points["method"] == method) & (points["metric"] == metric)], rate) for method in METHODS
-    }
+    curves = {method: curve(result, method, metric) for method in METHODS}
+    at = {method: at_rate(pd.DataFrame(curves[method]), rate) for method in METHODS}
     if any(np.isnan(value) for value in at.values()):
         return float("nan"), None
     rival = max(METHODS[1:], key=at.get)
-    rows = [
-        [row for row in result.tables["points"] if (row["method"], row["metric"]) == (method, metric)]
-        for method in (METHODS[0], rival)
-    ]
-    answers = [answers_at(result, curve, rate) for curve in rows]
+    answers = [answers_at(result, curves[method], rate) for method in (METHODS[0], rival)]
     known = all(one is not None for one in answers)
     return at[METHODS[0]] - at[rival], image_half_width(*answers) if known else None
 
 
-def answers_at(result: Result, curve: list[dict], rate: float) -> np.ndarray | None:
+def answers_at(result: Result, points: list[dict], rate: float) -> np.ndarray | None:
     """Which test images are recognised at a compression rate, (N,), linear between a curve's two nearest points."""
     (base,) = result.tables["base"]
-    curve = sorted(curve, key=lambda row: row["compression_rate"])
-    above = next(i for i, row in enumerate(curve) if row["compression_rate"] >= rate)
-    high, low = curve[above], curve[max(above - 1, 0)]
+    points = sorted(points, key=lambda row: row["compression_rate"])
+    above = next(i for i, row in enumerate(points) if row["compression_rate"] >= rate)
+    high, low = points[above], points[max(above - 1, 0)]
     gap = high["compression_rate"] - low["compression_rate"]
     share = (rate - low["compression_rate"]) / gap if gap > 0 else 1.0
     ends = [right(result, row, base) for row in (low, high)]
@@ -256,9 +255,8 @@ def _beside(found: list[Result], setting: str, removed: pd.DataFrame, metric: st
     accuracies = []
     for result in (result for result in found if result.setting == setting):
         (rate,) = removed[removed["seed"] == result.seed]["compression_rate"]
-        points = pd.DataFrame(result.tables["points"])
-        curve = points[(points["method"] == "semantic") & (points["metric"] == metric)]
-        accuracies.append(at_rate(curve, rate) if rate > 0 else float("nan"))
+        semantic = pd.DataFrame(curve(result, "semantic", metric))
+        accuracies.append(at_rate(semantic, rate) if rate > 0 else float("nan"))
     return pd.Series(accuracies)
 
 

@@ -74,10 +74,9 @@ def distances(found: list[Result], tau: float) -> pd.Series:
 
 
 def nearest_tau(found: list[Result]) -> float:
-    """The reading of the stop rule that lies nearest Table 4, among those that every setting was measured at."""
-    rows = results.frame(found, "pruned")
-    common = [tau for tau in rows["tau"].unique() if set(_at(rows, tau)["setting"]) == set(rows["setting"])]
-    return float(min(common, key=lambda tau: distances(found, tau).mean()))
+    """The reading of the stop rule that lies nearest Table 4, among those that every network was measured at."""
+    common = set.intersection(*({row["tau"] for row in result.tables["pruned"]} for result in found))
+    return float(min(sorted(common), key=lambda tau: distances(found, tau).mean()))
 
 
 def _at(rows: pd.DataFrame, tau: float) -> pd.DataFrame:
@@ -123,7 +122,7 @@ def rq2_matched(found: list[Result], label: str) -> Markdown:
     for name in names(found):
         group = [result for result in found if result.setting == name]
         for pruner, title in PRUNER_TITLES.items():
-            rows = pd.DataFrame([_matched(result, pruner, tau) for result in group])
+            rows = pd.DataFrame([matched(result, pruner, tau) for result in group])
             gains = rows["nss+"] - rows[""]
             table.append(
                 {
@@ -228,19 +227,25 @@ def _told(found: list[Result], column: str, tau: float) -> str:
     for name in names(found):
         group = [result for result in found if result.setting == name]
         for pruner in PRUNER_TITLES:
-            changes, halves = [], []
-            for result in group:
-                stops = {row["method"]: row for row in result.tables["pruned"] if np.isclose(row["tau"], tau)}
-                pair = stops[f"nss+{pruner}"], stops[pruner]
-                changes.append(pair[0][column] - pair[1][column])
-                answers = [right(result, row, result.tables["base"][0]) for row in pair]
-                if column == "accuracy" and answers[0] is not None:
-                    halves.append(image_half_width(*answers))
-            counts[told_apart(changes, halves)] += 1
+            counts[told_apart(*changes(group, pruner, column, tau))] += 1
     return f"{counts[1]} / {counts[0]} / {counts[-1]}"
 
 
-def _matched(result: Result, pruner: str, tau: float) -> dict[str, float]:
+def changes(group: list[Result], pruner: str, column: str, tau: float) -> tuple[list[float], list[float]]:
+    """By how much slicing first changes where a pruner stops, one a network; for the accuracy also half the interval of
+    each change over test images, where results say which were recognised."""
+    found, halves = [], []
+    for result in group:
+        stops = {row["method"]: row for row in result.tables["pruned"] if np.isclose(row["tau"], tau)}
+        pair = stops[f"nss+{pruner}"], stops[pruner]
+        found.append(pair[0][column] - pair[1][column])
+        answers = [right(result, row, result.tables["base"][0]) for row in pair]
+        if column == "accuracy" and answers[0] is not None:
+            halves.append(image_half_width(*answers))
+    return found, halves
+
+
+def matched(result: Result, pruner: str, tau: float) -> dict[str, float]:
     """Of one seed: the later stop's compression rate and the accuracy of both ways there."""
     steps = results.frame([result], "steps").dropna(subset="accuracy")
     pruned = _at(results.frame([result], "pruned"), tau).set_index("method")

@@ -1,0 +1,60 @@
+"""What a claim is judged by: the results at hand, as those of one setting or of all together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nssutils import settings
+from nssutils.companion.fragments import paper_table
+from nssutils.companion.results import Result
+
+BASES = ("rq1_slicing", "pilot_global", "rq2_restructuring", "rq3_readaptation")  # whose base is the whole network's
+
+
+class Unmeasured(LookupError):
+    """There are no results that a judge could look at."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """results: of every chapter; setting: the one that is judged, or None for all together."""
+
+    results: Mapping[str, list[Result]]
+    setting: str | None = None
+
+    def group(self, chapter: str) -> list[Result]:
+        """The chapter's results of the setting. Raises Unmeasured where there are none."""
+        found = [one for one in self.results.get(chapter, []) if self.setting in (None, one.setting)]
+        if not found:
+            raise Unmeasured(chapter)
+        return found
+
+    def settings(self, chapter: str) -> dict[str, list[Result]]:
+        """The chapter's results by setting, whatever setting is judged. Raises Unmeasured where there are none."""
+        found = self.results.get(chapter, [])
+        by_setting = {name: [one for one in found if one.setting == name] for name in settings.NAMES}
+        if not found:
+            raise Unmeasured(chapter)
+        return {name: group for name, group in by_setting.items() if group}
+
+    def base_gap(self) -> float | None:
+        """How much more accurate our whole networks are than the paper's; the largest of the settings' where all are
+        judged together; None where that is unknown."""
+        gaps = [_gap(self.results, name) for name in ([self.setting] if self.setting else settings.NAMES)]
+        known = [gap for gap in gaps if gap is not None]
+        return max(known, key=abs) if known else None
+
+
+def _gap(found: Mapping[str, list[Result]], setting: str) -> float | None:
+    for chapter in BASES:
+        group = [one for one in found.get(chapter, []) if one.setting == setting]
+        if group:
+            ours = sum(one.tables["base"][0]["accuracy"] for one in group) / len(group)
+            return ours - printed_base(setting)
+    return None
+
+
+def printed_base(setting: str) -> float:
+    """The paper's network, as near as it prints its accuracy: the best that Table 4 has for the setting."""
+    table = paper_table(4)
+    mine = table[(table["setting"] == setting) & (table["measure"] == "MA")]
+    return float(mine["value"].astype(float).max()) / 100

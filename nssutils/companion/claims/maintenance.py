@@ -1,0 +1,355 @@
+"""Judges of what Sections 4 and 5.3 to 5.5 claim: restructuring, re-adaptation, incremental development."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from nssutils.companion.claims.evidence import Evidence, Unmeasured
+from nssutils.companion.claims.rules import (
+    Estimate,
+    Opinion,
+    ahead,
+    at_least,
+    at_most,
+    mostly,
+    over_networks,
+    over_settings,
+    untestable,
+    valued,
+)  # fmt: skip
+from nssutils.companion.fragments import paper_table
+from nssutils.companion.intervals import told_apart
+from nssutils.companion.results import Result
+from nssutils.companion.tables.rq2 import PRUNER_TITLES, changes, matched, nearest_tau
+from nssutils.companion.tables.rq3 import ATTACK_TITLES
+from nssutils.companion.tables.rq4 import nearer
+
+Numbers = list[float]
+PRUNERS = tuple(PRUNER_TITLES)
+ATTACKS = tuple(ATTACK_TITLES)
+COLUMNS = {"CR": "compression_rate", "NI": "iterations", "MA": "accuracy"}
+
+
+# RQ2
+
+
+def slice_takes_less(evidence: Evidence, numbers: Numbers) -> Opinion:
+    """Share of the bytes on disk that the extracted network saves."""
+    saved = []
+    for one in evidence.group("rq2_restructuring"):
+        rows = pd.DataFrame(one.tables["savings"])
+        first = rows[rows["tolerance"] == rows["tolerance"].min()].set_index("variant")["bytes"]
+        saved.append(1 - first["extracted"] / first["whole"])
+    return ahead(over_networks(saved, unit="%"))
+
+
+def slice_keeps_accuracy(evidence: Evidence, numbers: Numbers, tolerance: float) -> Opinion:
+    """Points of test accuracy that the slice chosen for pruning loses, unpruned."""
+    losses = [
+        one.tables["base"][0]["accuracy"] - one.tables["slices"][0]["accuracy"]
+        for one in evidence.group("rq2_restructuring")
+    ]
+    return at_most(over_networks(losses), 0.0, tolerance, printed=tolerance)
+
+
+def slicing_first(evidence: Evidence, numbers: Numbers, measure: str, rises: bool = True) -> Opinion:
+    """Whether slicing first raises (or lowers) a measure of Table 4 with each of the four pruners."""
+    group, tau = evidence.group("rq2_restructuring"), nearest_tau(_all(evidence, "rq2_restructuring"))
+    sign, told, signs = 1 if rises else -1, [], []
+    for pruner in PRUNERS:
+        moved, halves = changes(group, pruner, COLUMNS[measure], tau)
+        told.append(sign * told_apart(moved, halves))
+        signs.append(sign * int(np.sign(np.mean(moved))))
+    table = _table4(measure).loc[group[0].setting]
+    paper = [sign * (table["nss+" + pruner] - table[pruner]) > 0 for pruner in PRUNERS]
+    return mostly(told, signs, "pruners", len(group), f"{sum(paper)} of {len(paper)} pruners")
+
+
+def slicing_first_matched(evidence: Evidence, numbers: Numbers) -> Opinion:
+    """Whether slicing first gives more accuracy at equal compression with each of the four pruners."""
+    group, tau = evidence.group("rq2_restructuring"), nearest_tau(_all(evidence, "rq2_restructuring"))
+    told, signs = [], []
+    for pruner in PRUNERS:
+        rows = [matched(one, pruner, tau) for one in group]
+        gains = [row["nss+"] - row[""] for row in rows]
+        if not any(np.isnan(gain) for gain in gains):
+            told.append(told_apart(gains))
+            signs.append(int(np.sign(np.mean(gains))))
+    return mostly(told, signs, "pruners", len(group))
+
+
+def mean_change(evidence: Evidence, numbers: Numbers, measure: str, relative: bool = False) -> Opinion:
+    """The mean change of a measure by slicing first, over pruners and settings, relative to that without if so asked.
+
+    The paper's is of its Table 4, for the same settings.
+    """
+    by_setting = evidence.settings("rq2_restructuring")
+    tau = nearest_tau(_all(evidence, "rq2_restructuring"))
+    estimates, printed = {}, []
+    for name, group in by_setting.items():
+        per_network = np.mean([changes(group, pruner, COLUMNS[measure], tau)[0] for pruner in PRUNERS], axis=0)
+        alone = np.mean([[_stop(one, pruner, tau)[COLUMNS[measure]] for one in group] for pruner in PRUNERS])
+        estimates[name] = per_network / alone if relative else per_network
+        table = _table4(measure).loc[name]
+        gains = [table["nss+" + pruner] - table[pruner] for pruner in PRUNERS]
+        whole = np.mean([table[pruner] for pruner in PRUNERS]) if relative else 1.0 if measure == "NI" else 100.0
+        printed.append(np.mean(gains) / whole)
+    plain = measure == "NI" and not relative
+    unit = "%" if relative else "iterations" if plain else "points"
+    estimate = over_settings(estimates, unit, 1.0 if plain else 100.0)
+    return valued(estimate, float(np.mean(printed)))
+
+
+# RQ3
+
+
+def trained_share(evidence: Evidence, numbers: Numbers, method: str) -> Opinion:
+    """The share of the parameters that a method trains, beside Table 5's; everything would be 1."""
+    values = [_repairs(one, method)["tpr"].mean() for one in evidence.group("rq3_readaptation")]
+    printed = _table5("TPR", evidence.setting, method)
+    return valued(over_networks(values, unit="%"), printed, null=1.0, tolerance=0.05)
+
+
+def trained_share_on_average(evidence: Evidence, numbers: Numbers, method: str) -> Opinion:
+    """The same, on average over the settings; the paper's is of its Table 5, for the same settings."""
+    by_setting = evidence.settings("rq3_readaptation")
+    values = {
+        name: [_repairs(one, method)["tpr"].mean() for one in group] for name, group in by_setting.items()
+    }  # fmt: skip
+    printed = np.mean([_table5("TPR", name, method) for name in by_setting])
+    return valued(over_settings(values, "%"), float(printed), null=1.0, tolerance=0.05)
+
+
+def trains_less(evidence: Evidence, numbers: Numbers, method: str, than: list[str]) -> Opinion:
+    """By how much a method trains less than the least of some others."""
+    gaps = []
+    for one in evidence.group("rq3_readaptation"):
+        least = min(_repairs(one, other)["tpr"].mean() for other in than)
+        gaps.append(least - _repairs(one, method)["tpr"].mean())
+    return ahead(over_networks(gaps))
+
+
+def repaired_ahead(evidence: Evidence, numbers: Numbers, method: str, than: str, measure: str = "ra") -> Opinion:
+    """By how much a method's RA (or RAA, robust, clean) is above another's, on average over the attacks."""
+    gains = [
+        (_repairs(one, method)[measure] - _repairs(one, than)[measure]).mean()
+        for one in evidence.group("rq3_readaptation")
+    ]
+    printed = None
+    if measure in ("ra", "raa"):
+        printed = _table5(measure.upper(), evidence.setting, method) - _table5(measure.upper(), evidence.setting, than)
+    return ahead(over_networks(gains), paper="" if printed is None else f"{100 * printed:+.2f} points")
+
+
+def repaired_ahead_on_average(
+    evidence: Evidence, numbers: Numbers, method: str, than: str, measure: str = "ra"
+) -> Opinion:
+    """The same, on average over the settings, beside the paper's for the same settings."""
+    by_setting, values, printed = evidence.settings("rq3_readaptation"), {}, []
+    for name, group in by_setting.items():
+        values[name] = [(_repairs(one, method)[measure] - _repairs(one, than)[measure]).mean() for one in group]
+        printed.append(_table5(measure.upper(), name, method) - _table5(measure.upper(), name, than))
+    return valued(over_settings(values), float(np.mean(printed)))
+
+
+def ahead_in(evidence: Evidence, numbers: Numbers, method: str, than: list[str], measure: str) -> Opinion:
+    """Whether a method is ahead of each of some others in a measure, under each attack."""
+    group, told, signs = evidence.group("rq3_readaptation"), [], []
+    repairs = pd.concat([_repairs(one).assign(seed=one.seed) for one in group])
+    for attack in ATTACKS:
+        wide = repairs[repairs["attack"] == attack].pivot_table(index="seed", columns="method", values=measure)
+        for other in than:
+            gains = wide[method] - wide[other]
+            told.append(told_apart(gains))
+            signs.append(int(np.sign(gains.mean())))
+    return mostly(told, signs, "comparisons", len(group))
+
+
+def largest_gain(evidence: Evidence, numbers: Numbers, method: str, than: str, measure: str) -> Opinion:
+    """The largest gain of a method over another in any setting under any attack: at least the printed one."""
+    cells = {}
+    for name, group in evidence.settings("rq3_readaptation").items():
+        for attack in ATTACKS:
+            pairs = [[_repairs(one, each).loc[attack, measure] for each in (method, than)] for one in group]
+            cells[name, attack] = [first - second for first, second in pairs]
+    best = max(cells.values(), key=np.mean)
+    return at_least(over_networks(best), numbers[0] / 100)
+
+
+def lost_on_reattack(evidence: Evidence, numbers: Numbers, least: float) -> Opinion:
+    """RA minus RAA, the smallest over methods and attacks."""
+    lost = [float((_repairs(one)["ra"] - _repairs(one)["raa"]).min()) for one in evidence.group("rq3_readaptation")]
+    return at_least(over_networks(lost), least)
+
+
+def repaired(evidence: Evidence, numbers: Numbers, method: str, least: float) -> Opinion:
+    """A method's RA, the lower of the two attacks'."""
+    values = [float(_repairs(one, method)["ra"].min()) for one in evidence.group("rq3_readaptation")]
+    return at_least(over_networks(values, unit="%"), least, tolerance=0.01)
+
+
+def repair_time(evidence: Evidence, numbers: Numbers, method: str, tolerance: float) -> Opinion:
+    """A method's time for a step relative to full training's."""
+    shares = []
+    for one in evidence.group("rq3_readaptation"):
+        seconds = pd.DataFrame(one.tables["times"]).groupby("method")["seconds"].mean()
+        shares.append(seconds[method] / seconds["full"])
+    return valued(over_networks(shares, unit="%"), numbers[0] / 100, null=1.0, tolerance=tolerance)
+
+
+# RQ4
+
+
+def forgets(evidence: Evidence, numbers: Numbers, method: str, most: float) -> Opinion:
+    """What a method leaves of task A, as the paper reads it."""
+    printed = _table6("A", evidence.setting, method)
+    return at_most(_tasks(evidence, lambda m: m.loc[method, "a"], unit="%"), most, printed=printed)
+
+
+def loses_of_a(evidence: Evidence, numbers: Numbers, method: str, tolerance: float) -> Opinion:
+    """Points of task A that a method loses, beside Table 6's."""
+    printed = _table6("A", evidence.setting, "original") - _table6("A", evidence.setting, method)
+    estimate = _tasks(evidence, lambda m: m.loc["original", "a"] - m.loc[method, "a"])
+    return at_most(estimate, max(printed, 0.0), tolerance, printed=printed)
+
+
+def loss_of_a_on_average(evidence: Evidence, numbers: Numbers, method: str, tolerance: float) -> Opinion:
+    """Points of task A that a method loses, on average over the settings."""
+
+    def lost(m: pd.DataFrame) -> float:
+        return m.loc["original", "a"] - m.loc[method, "a"]
+
+    def paper(name: str) -> float:
+        return _table6("A", name, "original") - _table6("A", name, method)
+
+    return _tasks_on_average(evidence, lost, paper, tolerance)
+
+
+def more_replay_less_forgetting(evidence: Evidence, numbers: Numbers) -> Opinion:
+    """Points of task A by which more replay keeps more: the smaller of the two steps from 5 to 10 and 100%."""
+
+    def smallest(m: pd.DataFrame) -> float:
+        kept = [m.loc[method, "a"] for method in ("replay5", "replay10", "replay100")]
+        return min(np.diff(kept))
+
+    return ahead(_tasks(evidence, smallest))
+
+
+def average_ahead(evidence: Evidence, numbers: Numbers, method: str, than: list[str], told: str = "") -> Opinion:
+    """By how much a method's average over both tasks is above the best of some others; told: "_told" and "_untold" are
+    readings with equal knowledge of the task, "" is the paper's."""
+
+    def lead(m: pd.DataFrame) -> float:
+        average = (m[f"a{told}"] + m[f"b{told}"]) / 2
+        return average[method] - max(average[other] for other in than if other in average.index)
+
+    paper = ""
+    if not told:
+        average = [_table6("Avg", evidence.setting, other) for other in than]
+        best = max(value for value in average if value is not None)
+        paper = f"{100 * (_table6('Avg', evidence.setting, method) - best):+.2f} points"
+    return ahead(_tasks(evidence, lead), paper=paper)
+
+
+def average_on_average(evidence: Evidence, numbers: Numbers, method: str, than: str = "") -> Opinion:
+    """A method's average over both tasks, over the settings; or its lead over another's."""
+
+    def value(m: pd.DataFrame) -> float:
+        average = (m["a"] + m["b"]) / 2
+        return average[method] - (average[than] if than else 0)
+
+    def paper(name: str) -> float:
+        return _table6("Avg", name, method) - (_table6("Avg", name, than) if than else 0)
+
+    return _tasks_on_average(evidence, value, paper, 0.02)
+
+
+def learns_b(evidence: Evidence, numbers: Numbers, method: str, tolerance: float) -> Opinion:
+    """Points of task B that a method gives up against plain retraining."""
+    estimate = _tasks(evidence, lambda m: m.loc["retrain", "b"] - m.loc[method, "b"])
+    printed = _table6("B", evidence.setting, "retrain") - _table6("B", evidence.setting, method)
+    return at_most(estimate, numbers[0] / 100, tolerance, printed=printed)
+
+
+def stored(evidence: Evidence, numbers: Numbers, method: str, most: float | None = None, least: float = 0) -> Opinion:
+    """KiB that a method keeps of task A."""
+    estimate = _tasks(evidence, lambda m: m.loc[method, "stored"] / 1024, unit="KiB", scale=1.0)
+    return at_least(estimate, least) if most is None else at_most(estimate, most)
+
+
+def faster(evidence: Evidence, numbers: Numbers, than: str, tolerance: float) -> Opinion:
+    """How many times as long another method trains as NeuSemSlice, for equal epochs."""
+    estimate = _tasks(evidence, lambda m: m.loc[than, "seconds"] / m.loc["nss", "seconds"], unit="times", scale=1.0)
+    if numbers:
+        return valued(estimate, numbers[0], null=1.0, tolerance=tolerance)
+    return ahead(estimate, margin=1.0)
+
+
+def deeparc_keeps_one_task(evidence: Evidence, numbers: Numbers, most: float) -> Opinion:
+    """Of training only DeepArc's redundant layers: the worse of the two tasks."""
+    if all("deeparc" not in rows.index for rows in _methods(evidence, evidence.setting)):
+        return untestable("DeepArc finds nothing redundant to train")
+    return at_most(_tasks(evidence, lambda m: m.loc["deeparc", ["a", "b"]].min(), unit="%"), most)
+
+
+# What several judges read off
+
+
+def _all(evidence: Evidence, chapter: str) -> list[Result]:
+    return [one for group in evidence.settings(chapter).values() for one in group]
+
+
+def _stop(one: Result, method: str, tau: float) -> dict:
+    return next(row for row in one.tables["pruned"] if row["method"] == method and np.isclose(row["tau"], tau))
+
+
+def _repairs(one: Result, method: str | None = None) -> pd.DataFrame:
+    """The repairs of one network; those by one method, indexed by attack."""
+    rows = pd.DataFrame(one.tables["repairs"])
+    return rows if method is None else rows[rows["method"] == method].set_index("attack")
+
+
+def _methods(evidence: Evidence, setting: str) -> list[pd.DataFrame]:
+    """Table 6's rows of each network of a setting, indexed by method, for the half of the classes that fits the paper
+    better."""
+    group = evidence.settings("rq4_incremental").get(setting, [])
+    if not group:
+        raise Unmeasured("rq4_incremental")
+    which = nearer(group, setting)
+    tables = [pd.DataFrame(one.tables["methods"]) for one in group]
+    return [rows[rows["task_a"] == which].set_index("method") for rows in tables]
+
+
+def _tasks(
+    evidence: Evidence, value: Callable[[pd.DataFrame], float], unit: str = "points", scale: float = 100.0
+) -> Estimate:
+    return over_networks([float(value(m)) for m in _methods(evidence, evidence.setting)], unit=unit, scale=scale)
+
+
+def _tasks_on_average(evidence: Evidence, value: Callable, paper: Callable, tolerance: float) -> Opinion:
+    by_setting = evidence.settings("rq4_incremental")
+    values = {name: [float(value(m)) for m in _methods(evidence, name)] for name in by_setting}
+    printed = float(np.mean([paper(name) for name in by_setting]))
+    return valued(over_settings(values), printed, tolerance=tolerance)
+
+
+def _table4(measure: str) -> pd.DataFrame:
+    """A measure of the paper's Table 4: settings down, methods across."""
+    table = paper_table(4)
+    mine = table[table["measure"] == measure].astype({"value": float})
+    return mine.pivot(index="setting", columns="method", values="value")
+
+
+def _table5(measure: str, setting: str, method: str) -> float:
+    """A share of the paper's Table 5, on average over the attacks."""
+    table = paper_table(5)
+    mine = table[(table["measure"] == measure) & (table["setting"] == setting) & (table["method"] == method)]
+    return float(mine["value"].astype(float).mean()) / 100
+
+
+def _table6(measure: str, setting: str, method: str) -> float | None:
+    """A share of the paper's Table 6; None for a dash."""
+    table = paper_table(6)
+    mine = table[(table["measure"] == measure) & (table["setting"] == setting) & (table["method"] == method)]
+    return float(mine["value"].iloc[0]) / 100 if len(mine) else None

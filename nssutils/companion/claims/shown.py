@@ -1,0 +1,136 @@
+"""The ledger of claims as the book shows it: each chapter's list, the page that can be searched, counts, downloads."""
+
+import html
+import json
+from collections.abc import Mapping
+
+import pandas as pd
+from IPython.display import HTML, Markdown
+
+from nssutils import files
+from nssutils.companion import fragments
+from nssutils.companion.claims import rules
+from nssutils.companion.claims.judging import JOINTLY, ledger, overall
+from nssutils.companion.fragments import TITLES
+from nssutils.companion.results import Result
+
+NAMES = TITLES | {JOINTLY: "all together"}
+
+
+def claims_of(found: Mapping[str, list[Result]], chapter: str, label: str) -> Markdown:
+    """A chapter's claims: for each, what the paper has, what ours say in each setting, and the verdict."""
+    judged = ledger(found, chapter)
+    table = []
+    for row in overall(judged).itertuples():
+        mine = judged[judged["id"] == row.id]
+        table.append(
+            {
+                "claim": f"**{row.id}** {row.claim} <small>({_cited(row)})</small>",
+                "verdict": f"{rules.SYMBOLS[row.verdict]} {row.verdict}{_told(row)}",
+                "by setting": "<br>".join(_line(one) for one in mine.itertuples()),
+            }
+        )
+    here = [one for results in found.values() for one in results if one.chapter == chapter]
+    caption = (
+        "What the paper claims here, judged by the results above. ✓ reproduced, ∼ direction holds, ✗ contradicted, "
+        "? cannot be told (an arrow says which way the few networks point), – not testable here."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, here, texts=3)
+
+
+def claims_opening(judged: pd.DataFrame, label: str, picture: str) -> Markdown:
+    """What the book's first page says of the claims, and the picture that `drawn.claims_figure` has made."""
+    counts = overall(judged)["verdict"].value_counts()
+    said = {
+        rules.REPRODUCED: "reproduced", rules.DIRECTION: "hold in direction", rules.CONTRADICTED: "contradicted",
+        rules.UNTOLD: "cannot be told from the networks at hand", rules.UNTESTABLE: "not testable here",
+    }  # fmt: skip
+    parts = [f"**{counts.get(verdict, 0)} {rules.SYMBOLS[verdict]} {text}**" for verdict, text in said.items()]
+    text = f"Of {counts.sum()} claims, by the published results: {', '.join(parts)}. [The ledger](claims) has each one."
+    image = f"[![A row for each claim, a column for each setting](_generated/{picture}.svg)](claims)"
+    fragments.write(f"{label}.md", f"{text}\n\n{image}\n")
+    return Markdown(text)
+
+
+def claims_counts(judged: Mapping[str, pd.DataFrame], label: str) -> Markdown:
+    """How many claims got which verdict: by what they are judged ("published", a preset), and by setting."""
+    table = []
+    for by, one in judged.items():
+        counts = overall(one)["verdict"].value_counts()
+        table.append(
+            {"judged by": by} | {f"{rules.SYMBOLS[each]} {each}": counts.get(each, 0) for each in rules.VERDICTS}
+        )
+        for setting, mine in one.groupby("setting", sort=False):
+            counts = mine["verdict"].value_counts()
+            cells = {f"{rules.SYMBOLS[each]} {each}": counts.get(each, 0) for each in rules.VERDICTS}
+            table.append({"judged by": f"{by}, {NAMES[setting]}"} | cells)
+    caption = "How many claims got which verdict, over all settings and in each."
+    return fragments.table(pd.DataFrame(table), label, caption, [])
+
+
+def claims_ledger(judged: pd.DataFrame, label: str) -> HTML:
+    """The whole ledger as a table to search, each row with a link to the table or figure that decides; as CSV and JSON
+    too, `_generated/<label>.csv` and `.json`."""
+    whole = overall(judged)
+    rows = "\n".join(_row(row, judged[judged["id"] == row.id]) for row in whole.itertuples())
+    verdicts = "".join(f"<option>{verdict}</option>" for verdict in rules.VERDICTS)
+    chapters = "".join(f"<option>{chapter}</option>" for chapter in whole["chapter"].unique())
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Claim", "Verdict", "In each setting", "Decided by"))
+    page = (
+        '<div class="claims">\n'
+        '<form class="claims-filter" role="search" aria-label="Filter the claims">\n'
+        f'<label>Verdict <select name="verdict"><option value="">all</option>{verdicts}</select></label>\n'
+        f'<label>Chapter <select name="chapter"><option value="">all</option>{chapters}</select></label>\n'
+        '<label>Words <input type="search" name="words"></label>\n'
+        f'<output name="count">{len(whole)} of {len(whole)} claims</output>\n</form>\n'
+        f'<table class="table"><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>\n</div>'
+    )
+    fragments.write(f"{label}.md", f"~~~{{raw}} html\n{page}\n~~~\n")
+    for suffix, text in (("csv", _flat(whole, judged).to_csv(index=False)), ("json", _nested(whole, judged))):
+        with files.atomically(fragments.FOLDER / f"{label}.{suffix}") as partial:
+            partial.write_text(text)
+    return HTML(page)
+
+
+def _row(row, mine: pd.DataFrame) -> str:
+    lines = "".join(f"<li>{html.escape(_line(one))}</li>" for one in mine.itertuples())
+    verdict = f"{rules.SYMBOLS[row.verdict]} {row.verdict}{_told(row)}"
+    name = row.verdict.replace(" ", "-")
+    return (
+        f'<tr id="claim-{row.id}" data-verdict="{row.verdict}" data-chapter="{row.chapter}">'
+        f'<th scope="row"><a href="#claim-{row.id}">{row.id}</a> {html.escape(row.claim)} '
+        f"<small>{_cited(row)}</small></th>"
+        f'<td class="verdict verdict-{name}">{verdict}</td><td><ul>{lines}</ul></td>'
+        f'<td><a href="{row.chapter}.html#{row.shown}">{row.shown}</a></td></tr>'
+    )
+
+
+def _line(one) -> str:
+    """One setting's verdict in a line."""
+    arrow = {1: "↑", 0: "", -1: "↓"}[one.tendency] if one.verdict == rules.UNTOLD else ""
+    values = "; ".join(filter(None, (one.ours, one.paper and f"paper {one.paper}", one.note)))
+    return f"{rules.SYMBOLS[one.verdict]}{arrow} {NAMES[one.setting]}" + (f": {values}" if values else "")
+
+
+def _told(row) -> str:
+    """In how many settings a claim can be told, where that is not all."""
+    partly = row.verdict in rules.TOLD and row.told < row.settings
+    return f" (in {row.told} of {row.settings} settings)" if partly else ""
+
+
+def _cited(row) -> str:
+    place = f"Section {row.section}" if row.section[0].isdigit() else row.section
+    return place if row.source == "NeuSemSlice" else f"{row.source}, {place}"
+
+
+def _flat(whole: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
+    fields = whole.drop(columns=["verdict", "told", "settings"])
+    return judged.merge(fields, on="id")
+
+
+def _nested(whole: pd.DataFrame, judged: pd.DataFrame) -> str:
+    entries = [
+        row | {"settings": judged[judged["id"] == row["id"]].drop(columns="id").to_dict("records")}
+        for row in whole.to_dict("records")
+    ]
+    return json.dumps(entries, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,323 @@
+"""Judges of what Sections 3 and 5.2 claim: the pilot studies, RQ1, DeepArc. Each sees the results of one setting.
+
+A judge is called with the evidence and the claim's printed numbers, and gives an Opinion.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from nssutils.companion.claims.evidence import Evidence, printed_base
+from nssutils.companion.claims.rules import (
+    Opinion,
+    ahead,
+    always,
+    at_least,
+    at_most,
+    mostly,
+    over_networks,
+    untestable,
+    valued,
+)  # fmt: skip
+from nssutils.companion.fragments import paper_table
+from nssutils.companion.intervals import image_half_width, told_apart
+from nssutils.companion.results import Result, frame
+from nssutils.companion.tables.common import METRICS, right
+from nssutils.companion.tables.pilot import counted_falls
+from nssutils.companion.tables.rq1 import METHODS, RATES, answers_at, at_rate, curve, lead_at
+
+Numbers = list[float]
+
+
+# The pilot studies
+
+
+def falls(evidence: Evidence, numbers: Numbers, chapter: str = "pilot_global") -> Opinion:
+    """How many of the steps from one band to the next lower one make accuracy fall, over all metrics."""
+    counts = [float(sum(counted_falls(one, metric)[0] for metric in METRICS)) for one in evidence.group(chapter)]
+    printed = (paper_table(1)["arrow"] == "down").sum()
+    return valued(over_networks(counts, unit="falls", scale=1), float(printed))
+
+
+def falls_with_each_metric(evidence: Evidence, numbers: Numbers) -> Opinion:
+    """Whether every metric has a step at which accuracy falls."""
+    group = evidence.group("pilot_global")
+    told = [told_apart([1.0 if counted_falls(one, metric)[0] else -1.0 for one in group]) for metric in METRICS]
+    signs = [1 if np.mean([bool(counted_falls(one, metric)[1]) for one in group]) > 0.5 else -1 for metric in METRICS]
+    return mostly(told, signs, "metrics", len(group), "all metrics")
+
+
+def rises_throughout(evidence: Evidence, numbers: Numbers) -> Opinion:
+    """Whether accuracy rises from band to band when each class has a ranking of its own, for each metric."""
+    group = evidence.group("pilot_categorywise")
+    clear = [[counted_falls(one, metric)[0] for one in group] for metric in METRICS]
+    told = [told_apart([-1.0 if count else 1.0 for count in counts]) for counts in clear]
+    signs = [1 if np.mean(counts) < 0.5 else -1 for counts in clear]
+    return mostly(told, signs, "metrics", len(group))
+
+
+def band_to_band(evidence: Evidence, numbers: Numbers, metric: str, upper: str, lower: str) -> Opinion:
+    """How much accuracy falls from one masked band to a lower-ranking one."""
+    drops, halves = [], []
+    for one in evidence.group("pilot_global"):
+        (base,) = one.tables["base"]
+        rows = {row["band"]: row for row in one.tables["masking"] if row["metric"] == metric}
+        drops.append(rows[upper]["accuracy"] - rows[lower]["accuracy"])
+        halves += _image_half(right(one, rows[upper], base), right(one, rows[lower], base))
+    printed = paper_table(1).query("metric == @metric").set_index("band")["value"]
+    return valued(over_networks(drops, halves), float(printed[upper] - printed[lower]) / 100)
+
+
+def classwise_below_global(evidence: Evidence, numbers: Numbers) -> Opinion:
+    """Whether masking the top tenth leaves less accuracy when ranked for each class than when ranked for all."""
+    pair = [_top_tenth(evidence.group(chapter)) for chapter in ("pilot_global", "pilot_categorywise")]
+    seeds = [seed for seed in pair[0].index if seed in pair[1].index]
+    told, signs = [], []
+    for metric in METRICS:
+        changes = [float(pair[0].loc[seed, metric] - pair[1].loc[seed, metric]) for seed in seeds]
+        told.append(told_apart(changes))
+        signs.append(int(np.sign(np.mean(changes))))
+    return mostly(told, signs, "metrics", len(seeds))
+
+
+def top_tenth_near_zero(evidence: Evidence, numbers: Numbers, metrics: Iterable[str]) -> Opinion:
+    """What the top tenth, masked class by class, leaves by the given metrics, the worse of them."""
+    rows = _top_tenth(evidence.group("pilot_categorywise"))[list(metrics)]
+    printed = paper_table(2).query("band == '0-10' and metric in @metrics")["value"].max() / 100
+    return at_most(over_networks(rows.max(axis=1), unit="%"), printed, tolerance=0.01, printed=printed)
+
+
+def classes_differ(evidence: Evidence, numbers: Numbers, band: str) -> Opinion:
+    """How far the classes are apart when a band of each is masked, ranked by DeepLIFT: the largest difference."""
+    rows = frame(evidence.group("pilot_categorywise"), "masking").query("metric == 'deeplift' and band == @band")
+    spread = rows.groupby("seed")["accuracy"].agg(lambda values: values.max() - values.min())
+    printed = paper_table(3).query("band == @band")["value"]
+    return valued(over_networks(spread), float(printed.max() - printed.min()) / 100, tolerance=0.1)
+
+
+def sparser_with_depth(evidence: Evidence, numbers: Numbers) -> Opinion:
+    """By how much less the deeper half of the layers keeps than the other half, at theta 0.95, over the metrics."""
+    differences = []
+    for one in evidence.group("rq1_slicing"):
+        rows = pd.DataFrame(one.tables["layers"])
+        halves = []
+        for _, layers in rows.groupby("metric", sort=False):
+            shares = layers["share"].to_numpy()
+            halves.append(shares[: len(shares) // 2].mean() - shares[-(len(shares) // 2) :].mean())
+        differences.append(float(np.mean(halves)))
+    return ahead(over_networks(differences))
+
+
+# RQ1: selections
+
+
+def semantic_ahead(evidence: Evidence, numbers: Numbers) -> Opinion:
+    """Whether semantic selection is ahead of both others at each compression that all three reach, for each metric."""
+    group = evidence.group("rq1_slicing")
+    told, signs = [], []
+    for metric in METRICS:
+        for rate in RATES:
+            leads = [lead_at(one, metric, rate) for one in group]
+            if any(np.isnan(lead) for lead, _ in leads):
+                continue
+            told.append(told_apart([lead for lead, _ in leads], [half for _, half in leads if half is not None]))
+            signs.append(int(np.sign(np.mean([lead for lead, _ in leads]))))
+    return mostly(told, signs, "comparisons", len(group))
+
+
+def only_at_low_compression(evidence: Evidence, numbers: Numbers, rate: float, least: float) -> Opinion:
+    """Points lost by the better of the two other selections at a compression, the least over the metrics."""
+    losses = []
+    for one in evidence.group("rq1_slicing"):
+        at = [_loss(one, method, metric, rate)[0] for method in METHODS[1:] for metric in METRICS]
+        losses.append(float(np.nanmin(at)) if not np.all(np.isnan(at)) else np.nan)
+    return _reached(losses, [], rate, lambda estimate: at_least(estimate, least))
+
+
+def loss_at_most(
+    evidence: Evidence, numbers: Numbers, metric: str, rate: float, method: str = "semantic", tolerance: float = 0.0
+) -> Opinion:
+    """Points that a selection loses at a compression; the claim is that it loses no more than the printed number."""
+    pairs = [_loss(one, method, metric, rate) for one in evidence.group("rq1_slicing")]
+    return _reached(
+        [loss for loss, _ in pairs],
+        [half for _, half in pairs],
+        rate,
+        lambda estimate: at_most(estimate, numbers[0] / 100, tolerance),
+    )
+
+
+def loss_of_others(evidence: Evidence, numbers: Numbers, metric: str, rate: float, tolerance: float) -> Opinion:
+    """Points that global and category-wise selection lose at a compression, on average over the two."""
+    losses = [
+        float(np.mean([_loss(one, method, metric, rate)[0] for method in METHODS[1:]]))
+        for one in evidence.group("rq1_slicing")
+    ]
+    return _reached(losses, [], rate, lambda estimate: valued(estimate, numbers[0] / 100, tolerance=tolerance))
+
+
+def gain_over(evidence: Evidence, numbers: Numbers, metric: str, rate: float, method: str, tolerance: float) -> Opinion:
+    """Points of accuracy that semantic selection saves against another at a compression."""
+    gains = []
+    for one in evidence.group("rq1_slicing"):
+        gains.append(_loss(one, method, metric, rate)[0] - _loss(one, "semantic", metric, rate)[0])
+    return _reached(gains, [], rate, lambda estimate: valued(estimate, numbers[0] / 100, tolerance=tolerance))
+
+
+def theta_trades(evidence: Evidence, numbers: Numbers) -> Opinion:
+    """Whether a higher theta gives a larger and more accurate slice: rank correlations, the lower of the two."""
+    lowest = []
+    for one in evidence.group("rq1_slicing"):
+        points = pd.DataFrame(one.tables["points"]).query("method == 'semantic'")
+        correlations = []
+        for _, rows in points.groupby("metric", sort=False):
+            size = (1 - rows["compression_rate"]).corr(rows["at"], method="spearman")
+            correlations.append(min(size, rows["accuracy"].corr(rows["at"], method="spearman")))
+        lowest.append(float(np.nanmean(correlations)))
+    return ahead(over_networks(lowest, unit="rank correlation", scale=1))
+
+
+# RQ1: metrics
+
+
+def metrics_alike(evidence: Evidence, numbers: Numbers, tolerance: float) -> Opinion:
+    """How far the best metric is above the worst, over the compressions that semantic slices reach with all five."""
+    spreads = [_by_metric(one).agg(lambda row: row.max() - row.min()).mean() for one in evidence.group("rq1_slicing")]
+    return _reached(spreads, [], None, lambda estimate: at_most(estimate, 0.0, tolerance, printed=tolerance))
+
+
+def metrics_ahead(evidence: Evidence, numbers: Numbers, better: list[str]) -> Opinion:
+    """By how much the worse of the named metrics is above the best of the others, over the compressions that all
+    reach."""
+    others = [metric for metric in METRICS if metric not in better]
+    leads = []
+    for one in evidence.group("rq1_slicing"):
+        rates = _by_metric(one)
+        leads.append(float((rates.loc[better].min() - rates.loc[others].max()).mean()))
+    return _reached(leads, [], None, ahead)
+
+
+def metric_last(evidence: Evidence, numbers: Numbers, worst: str) -> Opinion:
+    """By how much a metric is below the worst of the others, over the compressions that all reach."""
+    others = [metric for metric in METRICS if metric != worst]
+    gaps = []
+    for one in evidence.group("rq1_slicing"):
+        rates = _by_metric(one)
+        gaps.append(float((rates.loc[others].min() - rates.loc[worst]).mean()))
+    return _reached(gaps, [], None, ahead)
+
+
+def times_slower(evidence: Evidence, numbers: Numbers, metric: str, than: str) -> Opinion:
+    """How many times as long one metric takes as another; the printed numbers are their seconds."""
+    ratios = [_seconds(one)[metric] / _seconds(one)[than] for one in evidence.group("rq1_slicing")]
+    printed = numbers[0] / numbers[1]
+    return valued(over_networks(ratios, unit="times", scale=1), printed, null=1.0, tolerance=printed / 4)
+
+
+def times_alike(evidence: Evidence, numbers: Numbers, metrics: list[str]) -> Opinion:
+    """How many times as long the slowest of some metrics takes as the fastest; the printed numbers are seconds."""
+    ratios = []
+    for one in evidence.group("rq1_slicing"):
+        seconds = [_seconds(one)[metric] for metric in metrics]
+        ratios.append(max(seconds) / min(seconds))
+    estimate = over_networks(ratios, unit="times", scale=1)
+    return at_most(estimate, max(numbers) / min(numbers), tolerance=0.25)
+
+
+# DeepArc
+
+
+def deeparc_removes(evidence: Evidence, numbers: Numbers, anything: bool, threshold: float = 0.99) -> Opinion:
+    """Whether DeepArc finds a redundant unit above its threshold that makes the network smaller."""
+    rates = [_removed(one, threshold)["compression_rate"] for one in evidence.group("rq1_slicing")]
+    what = "made smaller" if anything else "not made smaller"
+    return always([(rate > 0) == anything for rate in rates], what, what)
+
+
+def highest_similarity(evidence: Evidence, numbers: Numbers) -> Opinion:
+    """The highest similarity of consecutive units: below DeepArc's threshold."""
+    highest = [max(row["similarity"] for row in one.tables["deeparc"]) for one in evidence.group("rq1_slicing")]
+    return at_most(over_networks(highest, unit="", scale=1), numbers[0], tolerance=0.03)
+
+
+def deeparc_accuracy(evidence: Evidence, numbers: Numbers, threshold: float = 0.99, tolerance: float = 0.05) -> Opinion:
+    """Points that the network loses once DeepArc's redundant units are gone; printed is what accuracy is left."""
+    losses = []
+    for one in evidence.group("rq1_slicing"):
+        row = _removed(one, threshold)
+        if row["compression_rate"] > 0:
+            losses.append(one.tables["base"][0]["accuracy"] - row["accuracy"])
+    if not losses:
+        return untestable(f"nothing is removed above {threshold:g}")
+    return valued(over_networks(losses), printed_base(evidence.setting) - numbers[0] / 100, tolerance=tolerance)
+
+
+def deeparc_size(evidence: Evidence, numbers: Numbers, threshold: float = 0.99, tolerance: float = 0.02) -> Opinion:
+    """Share of the parameters that DeepArc removes."""
+    rates = [_removed(one, threshold)["compression_rate"] for one in evidence.group("rq1_slicing")]
+    return valued(over_networks(rates, unit="%"), numbers[0] / 100, tolerance=tolerance)
+
+
+def ahead_of_deeparc(evidence: Evidence, numbers: Numbers, metric: str = "taylor", threshold: float = 0.99) -> Opinion:
+    """Points by which a semantic slice of DeepArc's size is more accurate than what DeepArc leaves."""
+    leads, halves = [], []
+    for one in evidence.group("rq1_slicing"):
+        row = _removed(one, threshold)
+        if row["compression_rate"] > 0:
+            points = curve(one, "semantic", metric)
+            leads.append(at_rate(pd.DataFrame(points), row["compression_rate"]) - row["accuracy"])
+            if not np.isnan(leads[-1]):
+                halves += _image_half(
+                    answers_at(one, points, row["compression_rate"]), right(one, row, one.tables["base"][0])
+                )
+    if not leads:
+        return untestable(f"nothing is removed above {threshold:g}")
+    return _reached(leads, halves, None, ahead)
+
+
+# What several judges read off
+
+
+def _top_tenth(group: list[Result]) -> pd.DataFrame:
+    """Accuracy with the top tenth masked, on average over the classes: seeds down, metrics across."""
+    rows = frame(group, "masking").query("band == '0-10'")
+    return rows.groupby(["seed", "metric"])["accuracy"].mean().unstack("metric")
+
+
+def _loss(one: Result, method: str, metric: str, rate: float) -> tuple[float, float | None]:
+    """Accuracy lost at a compression, NaN where the curve does not reach it, and half its interval over images."""
+    (base,), points = one.tables["base"], curve(one, method, metric)
+    accuracy = at_rate(pd.DataFrame(points), rate)
+    if np.isnan(accuracy):
+        return float("nan"), None
+    half = _image_half(right(one, base), answers_at(one, points, rate))
+    return base["accuracy"] - accuracy, half[0] if half else None
+
+
+def _by_metric(one: Result) -> pd.DataFrame:
+    """Accuracy of semantic slices: metrics down, the compressions across that all of them reach."""
+    curves = {metric: pd.DataFrame(curve(one, "semantic", metric)) for metric in METRICS}
+    found = pd.DataFrame({rate: {metric: at_rate(curves[metric], rate) for metric in METRICS} for rate in RATES})
+    return found.dropna(axis=1)
+
+
+def _seconds(one: Result) -> dict[str, float]:
+    return {row["metric"]: row["seconds"] for row in one.tables["seconds"]}
+
+
+def _removed(one: Result, threshold: float) -> dict:
+    return next(row for row in one.tables["removed"] if row["threshold"] == threshold)
+
+
+def _image_half(first: np.ndarray | None, second: np.ndarray | None) -> list[float]:
+    """Half the interval over test images of a difference, as a list: empty where an older result does not say."""
+    return [] if first is None or second is None else [image_half_width(first, second)]
+
+
+def _reached(values: list[float], halves: list[float | None], rate: float | None, rule) -> Opinion:
+    """The rule on those networks whose curves reach the compression."""
+    here = [value for value in values if not np.isnan(value)]
+    if not here:
+        return untestable("no curve reaches " + ("a common compression" if rate is None else f"{rate:.0%}"))
+    return rule(over_networks(here, [half for half in halves if half is not None]))

@@ -1,0 +1,292 @@
+"""The ledger of claims: rules by hand-made estimates, every claim's judge on the published results, and that a verdict
+follows the results."""
+
+import dataclasses
+import json
+import math
+import shutil
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from written import body, result
+
+from nssutils import files
+from nssutils.companion import claims, results
+from nssutils.companion.claims import judging, rules
+from nssutils.companion.claims.evidence import Evidence, printed_base
+
+values = st.lists(st.floats(-1, 1), min_size=3, max_size=6)
+
+
+@pytest.fixture(scope="module")
+def published():
+    return claims.published()
+
+
+@pytest.fixture(scope="module")
+def judged(published):
+    return claims.ledger(published)
+
+
+# The rules
+
+
+@pytest.mark.parametrize(
+    ("measured", "verdict", "tendency"),
+    [
+        ([0.04, 0.05, 0.06], rules.REPRODUCED, 1),
+        ([-0.04, -0.05, -0.06], rules.CONTRADICTED, -1),
+        ([-0.01, 0.05, 0.02], rules.UNTOLD, 1),
+        ([0.05, 0.05], rules.UNTOLD, 1),  # two networks are too few, however equal
+        ([0.0, 0.0, 0.0], rules.UNTOLD, 0),  # level is not ahead
+    ],
+)
+def test_ahead(measured, verdict, tendency):
+    opinion = rules.ahead(rules.over_networks(measured))
+    assert (opinion.verdict, opinion.tendency) == (verdict, tendency)
+
+
+@pytest.mark.parametrize(
+    ("measured", "verdict"),
+    [
+        ([0.40, 0.41, 0.42], rules.REPRODUCED),  # 41.18 is within 41 ± 2.48
+        ([0.30, 0.31, 0.32], rules.DIRECTION),
+        ([-0.30, -0.31, -0.32], rules.CONTRADICTED),
+        ([-0.1, 0.4, 0.9], rules.UNTOLD),  # the interval includes both the number and nothing
+    ],
+)
+def test_valued(measured, verdict):
+    assert rules.valued(rules.over_networks(measured), 0.4118).verdict == verdict
+
+
+def test_a_tolerance_is_what_the_wording_leaves_open():
+    estimate = rules.over_networks([0.62, 0.62, 0.62])
+    assert rules.valued(estimate, 0.70, tolerance=0.1).verdict == rules.REPRODUCED
+    assert rules.valued(estimate, 0.70, tolerance=0.05).verdict == rules.DIRECTION
+    assert rules.at_most(estimate, 0.60, tolerance=0.03).verdict == rules.REPRODUCED
+    assert rules.at_most(estimate, 0.60).verdict == rules.CONTRADICTED
+    assert rules.at_most(estimate, 0.62).verdict == rules.REPRODUCED
+    assert rules.at_least(estimate, 0.62).verdict == rules.REPRODUCED
+
+
+def test_below_no_effect_a_number_points_the_other_way():
+    # A share of 61% where everything would be 100%: less is as claimed, 100% is not.
+    assert rules.valued(rules.over_networks([0.3, 0.31, 0.32]), 0.6149, null=1.0).verdict == rules.DIRECTION
+    assert rules.valued(rules.over_networks([1.1, 1.11, 1.12]), 0.6149, null=1.0).verdict == rules.CONTRADICTED
+
+
+@given(values, st.floats(-1, 1))
+def test_the_contrary_is_judged_the_contrary_way(measured, margin):
+    first = rules.ahead(rules.over_networks(measured), margin)
+    second = rules.ahead(rules.over_networks([-value for value in measured]), -margin)
+    opposite = {rules.REPRODUCED: rules.CONTRADICTED, rules.CONTRADICTED: rules.REPRODUCED, rules.UNTOLD: rules.UNTOLD}
+    assert second.verdict == opposite[first.verdict]
+    assert second.tendency == -first.tendency
+
+
+@given(values, st.floats(0, 1))
+def test_images_can_only_widen_an_interval(measured, half):
+    assert rules.over_networks(measured, [half] * len(measured)).half >= rules.over_networks(measured).half
+
+
+def test_the_mean_over_settings_takes_the_settings_as_given():
+    same = rules.over_settings({"a": [0.1, 0.1, 0.1], "b": [0.5, 0.5, 0.5]})
+    assert (same.mean, same.half, same.networks) == (pytest.approx(0.3), pytest.approx(0), 3)
+    assert math.isinf(rules.over_settings({"a": [0.1, 0.1, 0.1], "b": [0.5]}).half)
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict"),
+    [
+        ([1, 1, 1, 0], rules.REPRODUCED),
+        ([1, 0, 0, 0], rules.DIRECTION),
+        ([1, 1, 1, -1], rules.DIRECTION),
+        ([1, -1], rules.CONTRADICTED),
+        ([0, 0], rules.UNTOLD),
+        ([], rules.UNTESTABLE),
+    ],
+)
+def test_mostly(told, verdict):
+    assert rules.mostly(told, told, "cases", networks=3).verdict == verdict
+
+
+def test_few_networks_tell_of_no_case():
+    opinion = rules.mostly([0, 0, 0], [1, 1, -1], "cases", networks=1)
+    assert (opinion.verdict, opinion.tendency, opinion.ours) == (rules.UNTOLD, 1, "2 of 3 cases, untold")
+
+
+def test_always():
+    assert rules.always([True] * 3, "so").verdict == rules.REPRODUCED
+    assert rules.always([False] * 3, "so").verdict == rules.CONTRADICTED
+    assert rules.always([True, True, False], "so").verdict == rules.UNTOLD
+    assert rules.always([True, True], "so").verdict == rules.UNTOLD
+
+
+def test_a_network_far_from_the_papers_gives_a_direction_at_best():
+    good, bad = rules.ahead(rules.over_networks([0.1] * 3)), rules.ahead(rules.over_networks([-0.1] * 3))
+    assert rules.guarded(good, -0.019) == good
+    assert rules.guarded(good, -0.021).verdict == rules.DIRECTION
+    assert rules.guarded(bad, 0.03).verdict == rules.UNTOLD
+    assert "3.0 points more accurate" in rules.guarded(bad, 0.03).note
+    assert rules.guarded(good, None) == good
+
+
+def test_a_claim_is_worth_the_weakest_setting_in_which_it_can_be_told():
+    assert rules.weakest([rules.REPRODUCED, rules.UNTOLD, rules.UNTESTABLE]) == rules.REPRODUCED
+    assert rules.weakest([rules.REPRODUCED, rules.DIRECTION]) == rules.DIRECTION
+    assert rules.weakest([rules.REPRODUCED, rules.CONTRADICTED, rules.UNTOLD]) == rules.CONTRADICTED
+    assert rules.weakest([rules.UNTOLD, rules.UNTESTABLE]) == rules.UNTOLD
+    assert rules.weakest([rules.UNTESTABLE]) == rules.UNTESTABLE
+
+
+def test_the_papers_networks_are_known_by_its_table_4():
+    assert printed_base("alexnet-cifar10") == pytest.approx(0.8952)
+    assert printed_base("resnet101-cifar10") == pytest.approx(0.9566)
+
+
+# The ledger
+
+
+def test_there_are_claims_of_every_part_and_peer(judged):
+    whole = claims.overall(judged)
+    assert len(whole) >= 60
+    assert set(whole["chapter"]) == set(judging.STUDIES)
+    assert set(whole["source"]) == {"NeuSemSlice", "NNSlicer", "DeepArc"}
+    assert set(judged["verdict"]) <= set(rules.VERDICTS)
+    assert set(whole["id"]) == set(claims.claims())
+
+
+def test_each_row_says_what_it_rests_on(judged):
+    told = judged[judged["verdict"].isin(rules.TOLD)]
+    assert (told["networks"] >= rules.ENOUGH).all()
+    assert (told["ours"] != "").all() and (told["preset"] != "").all()
+    untold = judged[~judged["verdict"].isin(rules.TOLD) & (judged["networks"] < rules.ENOUGH)]
+    assert (untold["note"] != "").all()
+
+
+def test_each_claim_is_decided_by_a_table_or_figure_of_its_chapter():
+    for claim in claims.claims().values():
+        notebook = (files.ROOT / "book" / f"{claim.chapter}.ipynb").read_text()
+        assert f"_generated/{claim.shown}.md" in notebook, claim.id
+
+
+def test_times_are_judged_against_the_papers_own_ratio(judged):
+    """A sentence once said that DeepLIFT costs about as much as Taylor: on the MLPs alone."""
+    rows = judged[judged["id"] == "S24"].set_index("setting")
+    assert rows.loc["mlp-mnist", "verdict"] == rules.CONTRADICTED
+    assert rows.loc["vgg16-cifar10", "tendency"] == 1
+
+
+def changed(tmp_path, monkeypatch, chapter, change):
+    """A copy of the published results, each of a chapter's on MLP-MNIST changed."""
+    store = tmp_path / "published"
+    shutil.copytree(results.PUBLISHED, store)
+    for file in (store / chapter / "paper" / "mlp-mnist").iterdir():
+        content = json.loads(file.read_text())
+        change(content["tables"])
+        file.write_text(json.dumps(content))
+    monkeypatch.setattr(results, "PUBLISHED", store)
+
+
+def test_a_changed_result_changes_verdict_list_and_summary(tmp_path, monkeypatch, here, judged):
+    def costly(tables):
+        for row in tables["slices"]:
+            row["accuracy"] -= 0.1
+
+    assert judged.set_index(["id", "setting"])["verdict"]["R2", "mlp-mnist"] == rules.REPRODUCED
+    claims.shown.claims_of(claims.published(), "rq2_restructuring", "before")
+    changed(tmp_path, monkeypatch, "rq2_restructuring", costly)
+    found = claims.published()
+    claims.shown.claims_of(found, "rq2_restructuring", "after")
+    before, after = (
+        next(row for row in body(here, label) if row[0].startswith("**R2**")) for label in ("before", "after")
+    )
+    assert "✓ reproduced" in before[1] and "✓ MLP-MNIST" in before[2]
+    assert "✗ contradicted" in after[1] and "✗ MLP-MNIST" in after[2]
+    now = claims.ledger(found)
+    assert now.set_index(["id", "setting"])["verdict"]["R2", "mlp-mnist"] == rules.CONTRADICTED
+    for label, one in (("old", judged), ("new", now)):
+        claims.drawn.claims_figure(one, label)
+    old, new = ((here / "_generated" / f"{label}.md").read_text() for label in ("old", "new"))
+    assert old.replace("old", "") != new.replace("new", "")
+
+
+def test_the_ledger_can_be_searched_and_downloaded(judged, here):
+    claims.shown.claims_ledger(judged, "l")
+    page = (here / "_generated" / "l.md").read_text()
+    assert page.count('<tr id="claim-') == len(claims.claims())
+    assert 'href="rq2_restructuring.html#table-4"' in page
+    entries = json.loads((here / "_generated" / "l.json").read_text())
+    assert [entry["id"] for entry in entries] == list(claims.claims())
+    assert len((here / "_generated" / "l.csv").read_text().splitlines()) > len(entries)
+
+
+def test_counts_are_told_by_preset_and_setting(judged, here):
+    claims.shown.claims_counts({"published": judged}, "c")
+    rows = body(here, "c")
+    assert sum(int(cell) for cell in rows[2][1:]) == len(claims.claims())
+    assert rows[3][0].startswith("published, ")
+
+
+# Bad input
+
+
+def entry(**changes):
+    whole = {
+        "id": "X1", "source": "NeuSemSlice", "section": "5", "chapter": "rq2_restructuring", "shown": "table-4",
+        "claim": "so it is", "settings": ["mlp-mnist"], "judge": "slice_takes_less",
+    }  # fmt: skip
+    return {key: value for key, value in (whole | changes).items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([entry(judge="slice_takes_les")], "claim X1: there is no judge 'slice_takes_les'. Did you mean"),
+        ([entry(judge=None)], "claim X1: .*'judge'"),
+        ([entry(judge="_stop")], "claim X1: there is no judge '_stop'"),
+        ([entry(chapter="rq2_restructure")], "claim X1: unknown chapter 'rq2_restructure'. Did you mean"),
+        ([entry(settings=["mlp"])], "claim X1: unknown settings mlp"),
+        ([entry(), entry()], "claim X1: its id is given twice"),
+        ([entry(colour="red")], "claim X1: .*'colour'"),
+        ([entry(id=None)], "claim one without an id"),
+    ],
+)
+def test_a_malformed_claim_is_named(tmp_path, monkeypatch, entries, message):
+    file = tmp_path / "claims.yaml"
+    file.write_text(yaml.safe_dump(entries))
+    monkeypatch.setattr(judging, "CLAIMS", file)
+    judging.claims.cache_clear()
+    try:
+        with pytest.raises(claims.ClaimError, match=message):
+            judging.claims()
+    finally:
+        judging.claims.cache_clear()
+
+
+def test_an_unknown_claim_is_named():
+    with pytest.raises(claims.ClaimError, match=r"unknown claim 'R11'. Did you mean"):
+        claims.get("R11")
+
+
+@pytest.mark.parametrize("savings", [{}, {"savings": [{"a": 1}]}])
+def test_a_judge_that_meets_missing_columns_says_so(savings):
+    tables, chapter = {"base": [{"accuracy": 0.98}]} | savings, "rq2_restructuring"
+    found = {chapter: [result(chapter, tables, seed, "mlp-mnist", "paper") for seed in range(3)]}
+    claim = claims.get("R1")
+    with pytest.raises(claims.ClaimError, match="claim R1: its judge slice_takes_less cannot judge mlp-mnist"):
+        judging._opinion(claim, Evidence(found, "mlp-mnist"))
+
+
+def test_a_number_that_is_not_there_is_named():
+    claim = dataclasses.replace(claims.get("I17"), numbers=("rq4-speed-of-light",))
+    with pytest.raises(claims.ClaimError, match=r"claim I17: text_numbers.csv has no 'rq4-speed-of-light'"):
+        judging._opinion(claim, Evidence({}, "mlp-mnist"))
+
+
+def test_what_is_not_measured_cannot_be_told():
+    rows = claims.ledger({}, "rq1_slicing")
+    assert set(rows["verdict"]) == {rules.UNTOLD, rules.UNTESTABLE}
+    assert (rows["networks"] == 0).all()
