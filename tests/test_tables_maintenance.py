@@ -146,7 +146,7 @@ def test_table5_beside_the_papers(here):
     rows = body(here, "t")
     assert rows[5] == [
         "VGG16-CIFAR10", "FGSM", "both", "50.00 ± 0.00<br><small>paper 60.39</small>",
-        "95.00 ± 0.00<br><small>paper 99.88</small>", "11.00 ± 2.48<br><small>paper 37.30</small>",
+        "95.00 ± 0.00<br><small>paper 99.88</small>", "11.00 ± 2.48<br><small>paper 37.30†</small>",
     ]  # fmt: skip
     assert [row[1] for row in rows[2:]] == ["FGSM"] * 4 + ["PGD"] * 4
 

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import pandas as pd
+import yaml
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 
@@ -23,6 +24,7 @@ TITLES = {
     "resnet101-cifar10": "ResNet101-CIFAR10",
     "vgg19-imagenet10": "VGG19-ImageNet10",
 }
+DAGGER = "†"
 METRIC_TITLES = {"avg": "Avg", "var": "Var", "ens": "Ens", "deeplift": "DeepLIFT", "taylor": "Taylor"}
 
 
@@ -34,6 +36,18 @@ def paper_table(number: int) -> pd.DataFrame:
 def paper_number(name: str) -> float:
     """A number that the paper's text states, by its id in data/paper/text_numbers.csv."""
     return float(_read("text_numbers.csv", index_col="id").loc[name, "value"])
+
+
+def dagger(number: int, **cell) -> str:
+    """The mark of a printed cell of the paper's Table `number` that one of the paper's own slips concerns, else ""."""
+    marks = [mark for entry in _errors() for mark in entry["marks"] if mark["table"] == number]
+    concerned = any(all(cell[key] == mark[key] for key in mark.keys() - {"table"}) for mark in marks)
+    return DAGGER if concerned else ""
+
+
+@cache
+def _errors() -> list[dict]:
+    return yaml.safe_load((DATA / "paper" / "errors.yaml").read_text())
 
 
 @cache

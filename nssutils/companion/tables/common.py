@@ -1,6 +1,6 @@
 """What the tables of several chapters share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 
 import numpy as np
@@ -16,9 +16,16 @@ from nssutils.studies import answers
 METRICS = tuple(METRIC_TITLES)
 
 
-def printed(group: list[Result], value: float | None) -> str | None:
-    """The paper's value as printed, for a cell; None at preset smoke, whose data and networks are not comparable."""
-    return None if value is None or group[0].preset == "smoke" else f"{value:.2f}"
+def printed(group: list[Result], value: float | None, mark: str = "") -> str | None:
+    """The paper's value as printed, for a cell, with fragments.dagger's mark; None at preset smoke, whose data and
+    networks are not comparable."""
+    return None if value is None or group[0].preset == "smoke" else f"{value:.2f}{mark}"
+
+
+def with_slips(caption: str, table: Iterable[dict]) -> str:
+    """A caption that explains the daggers, where a cell of the table has one."""
+    marked = any(fragments.DAGGER in str(cell) for row in table for cell in row.values())
+    return f"{caption} {fragments.DAGGER}: concerned by one of [the paper's own slips](claims)." if marked else caption
 
 
 def or_nothing(draw: Callable) -> Callable:

@@ -7,10 +7,10 @@ import pandas as pd
 from IPython.display import Markdown
 
 from nssutils.companion import fragments, results
-from nssutils.companion.fragments import METRIC_TITLES, beside_paper, paper_table, percent
+from nssutils.companion.fragments import METRIC_TITLES, beside_paper, dagger, paper_table, percent
 from nssutils.companion.intervals import image_half_width
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import METRICS, by_setting, interval, or_nothing, printed, right
+from nssutils.companion.tables.common import METRICS, by_setting, interval, or_nothing, printed, right, with_slips
 
 
 @or_nothing
@@ -37,9 +37,12 @@ def table3(found: list[Result], label: str) -> Markdown:
         rows = results.frame(group, "masking").query("metric == 'deeplift'")
         ours = results.aggregate(rows, ["band", "category"], "accuracy").set_index(["band", "category"])
         for band in bands:
-            cells = {f"Category {c}": _cell(group, ours.loc[(band, c)], paper[band, c]) for c in categories}
+            cells = {
+                f"Category {c}": _cell(group, ours.loc[(band, c)], paper[band, c], dagger(3, band=band, category=c))
+                for c in categories
+            }
             table.append(lead | {"masked": _band(band)} | cells)
-    caption = "Accuracy (%) on single classes, neurons ranked for each by DeepLIFT."
+    caption = with_slips("Accuracy (%) on single classes, neurons ranked for each by DeepLIFT.", table)
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=len(lead) + 1)
 
 
@@ -103,9 +106,9 @@ def _bands(found: list[Result], label: str, number: int, caption: str) -> Markdo
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=len(lead) + 1)
 
 
-def _cell(group: list[Result], ours: pd.Series, paper: float) -> str:
+def _cell(group: list[Result], ours: pd.Series, paper: float, mark: str = "") -> str:
     """Our mean and interval above the paper's value, which the pilot studies have for one setting only."""
-    theirs = printed(group, paper if _is_the_papers(group) else None)
+    theirs = printed(group, paper if _is_the_papers(group) else None, mark)
     return beside_paper(percent(ours["mean"], ours["half"]), theirs)
 
 

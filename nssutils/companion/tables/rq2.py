@@ -5,10 +5,10 @@ import pandas as pd
 from IPython.display import Markdown
 
 from nssutils.companion import fragments, results
-from nssutils.companion.fragments import TITLES, beside_paper, paper_number, paper_table
+from nssutils.companion.fragments import TITLES, beside_paper, dagger, paper_number, paper_table
 from nssutils.companion.intervals import image_half_width, marked, told_apart
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import interval, names, or_nothing, printed, right
+from nssutils.companion.tables.common import interval, names, or_nothing, printed, right, with_slips
 from nssutils.companion.tables.rq1 import at_rate
 
 PRUNER_TITLES = {"lamp": "LAMP", "glob": "Glob", "unif": "Unif+", "erk": "ERK"}
@@ -95,8 +95,11 @@ def table4(found: list[Result], label: str) -> Markdown:
             for prefix, side in SIDES.items():
                 method = prefix + pruner
                 mine = rows[(rows["setting"] == name) & (rows["method"] == method)]
-                theirs = {m: printed(group, paper[method, name, m]) for m in ("CR", "NI", "MA")}
-                steps = theirs["NI"] and theirs["NI"].removesuffix(".00")
+                theirs = {
+                    m: printed(group, paper[method, name, m], dagger(4, method=method, setting=name, measure=m))
+                    for m in ("CR", "NI", "MA")
+                }
+                steps = theirs["NI"] and theirs["NI"].replace(".00", "")
                 table.append(
                     {
                         "setting": TITLES[name],
@@ -112,7 +115,7 @@ def table4(found: list[Result], label: str) -> Markdown:
         "of the weights), iterations NI, test accuracy MA (%); tuned: MA after one pass over the scored training "
         "images, from where a point is lost."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+    return fragments.table(pd.DataFrame(table), label, with_slips(caption, table), found, texts=2)
 
 
 @or_nothing

@@ -4,9 +4,9 @@ import pandas as pd
 from IPython.display import Markdown
 
 from nssutils.companion import fragments, results
-from nssutils.companion.fragments import TITLES, beside_paper, paper_number, paper_table
+from nssutils.companion.fragments import TITLES, beside_paper, dagger, paper_number, paper_table
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import interval, names, or_nothing, printed
+from nssutils.companion.tables.common import interval, names, or_nothing, printed, with_slips
 
 METHOD_TITLES = {"full": "full training", "deeparc": "DeepArc", "nss": "NeuSemSlice", "nss+deeparc": "both"}
 ATTACK_TITLES = {"fgsm": "FGSM", "pgd": "PGD"}
@@ -46,7 +46,12 @@ def table5(found: list[Result], label: str) -> Markdown:
                 mine = _of(rows, name, attack, method)
                 cells = {
                     measure: beside_paper(
-                        interval(mine[measure.lower()]), printed(group, paper[attack, method, name, measure])
+                        interval(mine[measure.lower()]),
+                        printed(
+                            group,
+                            paper[attack, method, name, measure],
+                            dagger(5, attack=attack, method=method, setting=name, measure=measure),
+                        ),
                     )
                     for measure in ("TPR", "RA", "RAA")
                 }
@@ -55,7 +60,7 @@ def table5(found: list[Result], label: str) -> Markdown:
         "Repair in four ways: share of the parameters trained (TPR), accuracy on the adversarials trained on (RA), and "
         "on new ones made of test images against the repaired network (RAA), all in percent."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3)
+    return fragments.table(pd.DataFrame(table), label, with_slips(caption, table), found, texts=3)
 
 
 @or_nothing

@@ -4,9 +4,9 @@ import pandas as pd
 from IPython.display import Markdown
 
 from nssutils.companion import fragments, results
-from nssutils.companion.fragments import TITLES, beside_paper, paper_table
+from nssutils.companion.fragments import TITLES, beside_paper, dagger, paper_table
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import interval, names, or_nothing, printed
+from nssutils.companion.tables.common import interval, names, or_nothing, printed, with_slips
 
 METHOD_TITLES = {
     "original": "Original",
@@ -59,7 +59,12 @@ def table6(found: list[Result], label: str, which: str = "nearer") -> Markdown:
                 for measure, values in columns.items():
                     theirs = paper.get((method, name, measure)) if which == "nearer" else None
                     cells[f"task {measure}".replace("task Avg", "average")] = beside_paper(
-                        interval(values), printed(group, None if theirs is None else float(theirs))
+                        interval(values),
+                        printed(
+                            group,
+                            None if theirs is None else float(theirs),
+                            dagger(6, method=method, setting=name, measure=measure),
+                        ),
                     )
                 table.append({"setting": f"{TITLES[name]}, A = {task_a} five", "method": title} | cells)
     if not table:
@@ -70,7 +75,7 @@ def table6(found: list[Result], label: str, which: str = "nearer") -> Markdown:
     )
     if which == "other":
         caption = "The same with the other five classes as task A."
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+    return fragments.table(pd.DataFrame(table), label, with_slips(caption, table), found, texts=2)
 
 
 @or_nothing
