@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from nssutils import contribution, data, neurons, settings, slicing, studies, training
 from nssutils.companion import results
-from nssutils.studies import answers, rq1, rq3, scores
+from nssutils.studies import answers, rq1, rq3, scores, sensitivity
 
 SETTING = settings.get("mlp-mnist", "smoke")
 
@@ -216,3 +216,38 @@ def test_replayed_images_may_come_as_often_as_new_ones():
     assert kept["balanced"] > kept["shuffled"]
     with pytest.raises(studies.rq4.NssError, match="mix='even' given, expected one of shuffled, balanced"):
         measure(SETTING, 0, loaded, mix="even")
+
+
+def test_sensitivity_has_this_books_slices_where_nothing_is_varied(measured):
+    """Its first reading is RQ1's; without max-pooling captum's DeepLIFT must be ours, so that the slices are the same."""
+    found = measured["sensitivity"]
+    theirs = {
+        (row["metric"], row["at"]): (row["compression_rate"], row["accuracy"])
+        for row in measured["rq1_slicing"]["points"]
+        if row["method"] == "semantic"
+    }
+    ours, captum = {}, {}
+    for row in found["points"]:
+        if row["reading"] in ("this book", "DeepLIFT by"):
+            kept = ours if row["reading"] == "this book" else captum
+            kept[row["metric"], row["at"]] = row["compression_rate"], row["accuracy"]
+    assert len(ours) == 5 * len(rq1.THETAS[::3])
+    assert all(theirs[key] == value for key, value in ours.items())
+    assert all(ours[key] == value for key, value in captum.items())
+    varied = {(row["reading"], row["value"]) for row in found["points"]} - {("this book", "")}
+    wanted = {(reading, value) for reading, values in sensitivity.READINGS.items() for value in values[1:]}
+    assert varied == wanted - {("value of a channel", "flatten")}
+
+
+def test_the_last_crossing_is_the_one_after_which_the_similarity_stays():
+    curve, order = torch.tensor([[0.5, 0.96, 0.90, 0.97, 1.0]]), torch.arange(5)[None]
+    for value, size in (("first", 2), ("last", 4)):
+        raised = sensitivity.for_good(curve) if value == "last" else curve
+        assert int(slicing.at_theta({"a": raised}, {"a": order}, 0.95).masks["a"].sum()) == size
+
+
+def test_a_picture_has_every_neuron_of_the_slice_it_is_drawn_from():
+    rows = studies.method.measure(SETTING, 0, data.load(SETTING), theta=0.9)["neurons"]
+    assert len(rows) == 64 + 32
+    assert all(row["critical"] for row in rows if row["first"] or row["task_a"])
+    assert all(0 <= row["contribution"] <= 1 for row in rows)

@@ -25,7 +25,12 @@ SKIPPED = [
     (re.compile(r"(```|~~~).*?\1", re.S), ""),
     (re.compile(r"\{\w+\}`[^`]*`|`[^`]*`"), ""),
     (re.compile(r"\]\([^)]*\)"), "]"),
-    (re.compile(r"\b(Sections?|Tables?|Figs?\.|Eq\.)\s*\d+(\.\d+)?((,| to| and| or) \d+(\.\d+)?)*"), ""),
+    (
+        re.compile(
+            r"\b(Sections?|Tables?|Figs?\.|Figures?|Eq\.|Algorithm)\s*\d+(\.\d+)?((,| to| and| or) \d+(\.\d+)?)*"
+        ),
+        "",
+    ),
     (re.compile(r"\b(VGG|ResNet|CIFAR|SHA)-?\d+\b|\bRQ\d|\bImageNet\d*"), ""),
 ]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from nssutils.studies import nnslicer, pilot, rq1, rq2, rq3, rq4
+from nssutils.studies import method, nnslicer, pilot, rq1, rq2, rq3, rq4, sensitivity
 
 # Chapter -> what measures it: called with setting, seed, loaded data and the chapter's readings, it gives tables.
 STUDIES: dict[str, Callable] = {
@@ -13,4 +13,6 @@ STUDIES: dict[str, Callable] = {
     "rq3_readaptation": rq3.measure,
     "rq4_incremental": rq4.measure,
     "nnslicer": nnslicer.measure,
+    "sensitivity": sensitivity.measure,
+    "method": method.measure,
 }

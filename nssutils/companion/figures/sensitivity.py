@@ -1,0 +1,45 @@
+"""Tornado charts: how far each reading moves the accuracy, the widest on top."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nssutils.companion import fragments
+from nssutils.companion.fragments import TITLES
+from nssutils.companion.intervals import half_width
+from nssutils.companion.results import Result
+from nssutils.companion.tables.common import names
+from nssutils.companion.tables.sensitivity import mean_effects
+
+
+def sensitivity_tornado(found: list[Result], label: str) -> Figure | object:
+    """A panel for each setting: a bar for each value of each reading, its effect on accuracy at equal compression."""
+    if not found:
+        return fragments.nothing(label, "No results to show here: none are published, or this book computed none.")
+    shown = names(found)
+    drawn, axes = plt.subplots(1, len(shown), figsize=(4.6 * len(shown), 4.4), layout="constrained", squeeze=False)
+    for ax, name in zip(axes.flat, shown, strict=True):
+        _panel(ax, found, name)
+    plt.close(drawn)
+    caption = (
+        "How far each reading moves the accuracy at equal compression, on average over the metrics that it touches; "
+        "lines are 95% intervals over networks."
+    )
+    alt = "A tornado chart for each setting: a bar for each value of each reading, the widest on top."
+    return fragments.figure(drawn, label, caption, alt, found)
+
+
+def _panel(ax: Axes, found: list[Result], name: str) -> None:
+    rows = mean_effects(found, name)
+    means = rows.groupby(["reading", "value"], sort=False)["effect"].agg(["mean", half_width])
+    means = means.reindex(means["mean"].abs().sort_values().index)
+    colours = np.where(means["mean"] < 0, "#b3452c", "#2a7f62")
+    ax.barh([f"{reading}: {value}" for reading, value in means.index], 100 * means["mean"], color=colours, height=0.6)
+    ax.errorbar(
+        100 * means["mean"], range(len(means)), xerr=100 * means["half_width"].fillna(0), fmt="none", ecolor="0.3", lw=1
+    )  # fmt: skip
+    ax.axvline(0, color="0.4", lw=0.8)
+    ax.set(title=TITLES[name], xlabel="points of accuracy")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(axis="y", labelsize=8)
