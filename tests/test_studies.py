@@ -219,7 +219,7 @@ def test_replayed_images_may_come_as_often_as_new_ones():
 
 
 def test_sensitivity_has_this_books_slices_where_nothing_is_varied(measured):
-    """Its first reading is RQ1's; without max-pooling captum's DeepLIFT must be ours, so that the slices are the same."""
+    """Its first reading is RQ1's; without max-pooling captum's DeepLIFT must be ours, and so the slices."""
     found = measured["sensitivity"]
     theirs = {
         (row["metric"], row["at"]): (row["compression_rate"], row["accuracy"])
