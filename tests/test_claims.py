@@ -141,6 +141,23 @@ def test_a_claim_is_worth_the_weakest_setting_in_which_it_can_be_told():
     assert rules.weakest([rules.UNTESTABLE]) == rules.UNTESTABLE
 
 
+def test_a_gap_is_that_of_the_chapters_own_networks():
+    def one(chapter, preset, accuracy):
+        return result(chapter, {"base": [{"accuracy": accuracy}]}, 0, "alexnet-cifar10", preset)
+
+    found = {
+        "rq1_slicing": [one("rq1_slicing", "overnight", 0.89)],
+        "rq3_readaptation": [one("rq3_readaptation", "quick", 0.80)],
+        "rq4_incremental": [one("rq4_incremental", "quick", 0.95)],  # of half of the classes
+    }
+    evidence = Evidence(found, "alexnet-cifar10")
+    assert evidence.base_gap("rq1_slicing") == pytest.approx(0.89 - 0.8952)
+    assert evidence.base_gap("rq3_readaptation") == pytest.approx(0.80 - 0.8952)
+    assert evidence.base_gap("rq4_incremental") == pytest.approx(0.80 - 0.8952)
+    assert evidence.base_gap("rq2_restructuring") is None
+    assert Evidence(found).base_gap("rq3_readaptation") == pytest.approx(0.80 - 0.8952)
+
+
 def test_the_papers_networks_are_known_by_its_table_4():
     assert printed_base("alexnet-cifar10") == pytest.approx(0.8952)
     assert printed_base("resnet101-cifar10") == pytest.approx(0.9566)

@@ -7,7 +7,8 @@ from nssutils import settings
 from nssutils.companion.fragments import paper_table
 from nssutils.companion.results import Result
 
-BASES = ("rq1_slicing", "pilot_global", "rq2_restructuring", "rq3_readaptation")  # whose base is the whole network's
+# Whose base is the whole network's, on all classes.
+BASES = ("rq1_slicing", "pilot_global", "rq2_restructuring", "rq3_readaptation", "nnslicer")
 
 
 class Unmeasured(LookupError):
@@ -36,21 +37,21 @@ class Evidence:
             raise Unmeasured(chapter)
         return {name: group for name, group in by_setting.items() if group}
 
-    def base_gap(self) -> float | None:
-        """How much more accurate our whole networks are than the paper's; the largest of the settings' where all are
-        judged together; None where that is unknown."""
-        gaps = [_gap(self.results, name) for name in ([self.setting] if self.setting else settings.NAMES)]
+    def base_gap(self, chapter: str) -> float | None:
+        """How much more accurate than the paper's the whole networks are that a chapter's results are of; the largest
+        of the settings' where all are judged together; None where that is unknown."""
+        gaps = [self._gap(chapter, name) for name in ([self.setting] if self.setting else settings.NAMES)]
         known = [gap for gap in gaps if gap is not None]
         return max(known, key=abs) if known else None
 
-
-def _gap(found: Mapping[str, list[Result]], setting: str) -> float | None:
-    for chapter in BASES:
-        group = [one for one in found.get(chapter, []) if one.setting == setting]
-        if group:
-            ours = sum(one.tables["base"][0]["accuracy"] for one in group) / len(group)
-            return ours - printed_base(setting)
-    return None
+    def _gap(self, chapter: str, setting: str) -> float | None:
+        presets = {one.preset for one in self.results.get(chapter, []) if one.setting == setting}
+        for each in (chapter, *BASES) if chapter in BASES else BASES:
+            group = [one for one in self.results.get(each, []) if one.setting == setting and one.preset in presets]
+            if group:
+                ours = sum(one.tables["base"][0]["accuracy"] for one in group) / len(group)
+                return ours - printed_base(setting)
+        return None
 
 
 def printed_base(setting: str) -> float:

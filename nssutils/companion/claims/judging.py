@@ -158,4 +158,4 @@ def _opinion(claim: Claim, evidence: Evidence) -> rules.Opinion:
             f"claim {claim.id}: its judge {claim.judge} cannot judge {evidence.setting or 'the settings'} "
             f"({type(error).__name__}: {error})."
         ) from error
-    return rules.guarded(opinion, evidence.base_gap())
+    return rules.guarded(opinion, evidence.base_gap(claim.chapter))

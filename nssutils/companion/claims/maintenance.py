@@ -201,10 +201,11 @@ def repair_time(evidence: Evidence, numbers: Numbers, method: str, tolerance: fl
 # RQ4
 
 
-def forgets(evidence: Evidence, numbers: Numbers, method: str, most: float) -> Opinion:
-    """What a method leaves of task A, as the paper reads it."""
-    printed = _table6("A", evidence.setting, method)
-    return at_most(_tasks(evidence, lambda m: m.loc[method, "a"], unit="%"), most, printed=printed)
+def forgets(evidence: Evidence, numbers: Numbers, method: str, tolerance: float) -> Opinion:
+    """Points of task A that a method forgets, as the paper reads it, beside Table 6's."""
+    printed = _table6("A", evidence.setting, "original") - _table6("A", evidence.setting, method)
+    estimate = _tasks(evidence, lambda m: m.loc["original", "a"] - m.loc[method, "a"])
+    return valued(estimate, printed, tolerance=tolerance)
 
 
 def loses_of_a(evidence: Evidence, numbers: Numbers, method: str, tolerance: float) -> Opinion:
