@@ -114,7 +114,7 @@ def test_mostly(told, verdict):
 
 def test_few_networks_tell_of_no_case():
     opinion = rules.mostly([0, 0, 0], [1, 1, -1], "cases", networks=1)
-    assert (opinion.verdict, opinion.tendency, opinion.ours) == (rules.UNTOLD, 1, "2 of 3 cases, untold")
+    assert (opinion.verdict, opinion.tendency, opinion.ours) == (rules.UNTOLD, 1, "2 of 3 cases point so")
 
 
 def test_always():
@@ -187,6 +187,11 @@ def test_each_claim_is_decided_by_a_table_or_figure_of_its_chapter():
     for claim in claims.claims().values():
         notebook = (files.ROOT / "book" / f"{claim.chapter}.ipynb").read_text()
         assert f"_generated/{claim.shown}.md" in notebook, claim.id
+
+
+def test_each_judge_says_what_it_measures():
+    for claim in claims.claims().values():
+        assert claims.measured(claim).endswith("."), claim.id
 
 
 def test_times_are_judged_against_the_papers_own_ratio(judged):

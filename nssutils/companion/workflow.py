@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nssutils import data, digests, files, settings, training
-from nssutils.companion import chapters, pages, results, store
+from nssutils.companion import chapters, claims, pages, results, store
 from nssutils.errors import NssError
 from nssutils.studies import STUDIES
 
@@ -221,6 +221,7 @@ def page_key(preset: str, chapter: str) -> str:
     drawn = [f"companion.{kind}.{name}" for kind in ("claims", "figures", "tables") for name in _modules(kind)]
     drawing = digests.code("companion.fragments", "companion.claims", *drawn)
     paper = [path.read_text() for path in sorted((results.DATA / "paper").iterdir())]
+    paper += [claims.measured(claim) for claim in claims.claims().values()]  # descriptions, which no digest of code has
     origins = [result.provenance | result.tables for result in shown]
     return digests.of([preset, chapters.find(chapter).read_text(), origins, paper, drawing])
 

@@ -15,11 +15,12 @@ from nssutils.companion.claims.judging import (
     claims,
     get,
     ledger,
+    measured,
     overall,
     published,
 )  # fmt: skip
 
 __all__ = [
-    "JOINTLY", "Claim", "ClaimError", "at_hand", "at_preset", "claims", "drawn", "get", "ledger", "overall",
+    "JOINTLY", "Claim", "ClaimError", "at_hand", "at_preset", "claims", "drawn", "get", "ledger", "measured", "overall",
     "published", "rules", "shown",
 ]  # fmt: skip

@@ -70,6 +70,11 @@ def get(name: str) -> Claim:
     return claims()[name]
 
 
+def measured(claim: Claim) -> str:
+    """What a claim's judge measures, in words: the first paragraph of its description."""
+    return " ".join(inspect.getdoc(_judge(claim)).split("\n\n")[0].split())
+
+
 def ledger(found: Mapping[str, list[Result]], chapter: str | None = None) -> pd.DataFrame:
     """A row for each claim (of a chapter) and setting: id, setting ("all" where a claim is about them together),
     verdict, tendency, ours, paper, networks, note (rules.Opinion), preset."""
@@ -85,7 +90,12 @@ def overall(judged: pd.DataFrame) -> pd.DataFrame:
         claim, told = get(name), mine["verdict"].isin(rules.TOLD).sum()
         rows.append(
             {"id": claim.id, "source": claim.source, "section": claim.section, "chapter": claim.chapter}
-            | {"shown": claim.shown, "claim": claim.claim, "verdict": rules.weakest(mine["verdict"])}
+            | {
+                "shown": claim.shown,
+                "claim": claim.claim,
+                "measured": measured(claim),
+                "verdict": rules.weakest(mine["verdict"]),
+            }
             | {"told": int(told), "settings": len(mine)}
         )
     return pd.DataFrame(rows)

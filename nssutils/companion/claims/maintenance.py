@@ -80,9 +80,9 @@ def slicing_first_matched(evidence: Evidence, numbers: Numbers) -> Opinion:
 
 
 def mean_change(evidence: Evidence, numbers: Numbers, measure: str, relative: bool = False) -> Opinion:
-    """The mean change of a measure by slicing first, over pruners and settings, relative to that without if so asked.
+    """The mean change of a measure of Table 4 by slicing first, over pruners and settings, beside Table 4's for the same.
 
-    The paper's is of its Table 4, for the same settings.
+    relative: to the measure without slicing.
     """
     by_setting = evidence.settings("rq2_restructuring")
     tau = nearest_tau(_all(evidence, "rq2_restructuring"))
@@ -112,7 +112,7 @@ def trained_share(evidence: Evidence, numbers: Numbers, method: str) -> Opinion:
 
 
 def trained_share_on_average(evidence: Evidence, numbers: Numbers, method: str) -> Opinion:
-    """The same, on average over the settings; the paper's is of its Table 5, for the same settings."""
+    """The share of the parameters that a method trains, on average over the settings, beside Table 5's for the same."""
     by_setting = evidence.settings("rq3_readaptation")
     values = {
         name: [_repairs(one, method)["tpr"].mean() for one in group] for name, group in by_setting.items()
@@ -131,7 +131,7 @@ def trains_less(evidence: Evidence, numbers: Numbers, method: str, than: list[st
 
 
 def repaired_ahead(evidence: Evidence, numbers: Numbers, method: str, than: str, measure: str = "ra") -> Opinion:
-    """By how much a method's RA (or RAA, robust, clean) is above another's, on average over the attacks."""
+    """By how much a method's RA, or another measure, is above another method's, on average over the attacks."""
     gains = [
         (_repairs(one, method)[measure] - _repairs(one, than)[measure]).mean()
         for one in evidence.group("rq3_readaptation")
@@ -145,7 +145,8 @@ def repaired_ahead(evidence: Evidence, numbers: Numbers, method: str, than: str,
 def repaired_ahead_on_average(
     evidence: Evidence, numbers: Numbers, method: str, than: str, measure: str = "ra"
 ) -> Opinion:
-    """The same, on average over the settings, beside the paper's for the same settings."""
+    """By how much a method's RA is above another's, on average over attacks and settings, beside Table 5's for the
+    same."""
     by_setting, values, printed = evidence.settings("rq3_readaptation"), {}, []
     for name, group in by_setting.items():
         values[name] = [(_repairs(one, method)[measure] - _repairs(one, than)[measure]).mean() for one in group]
@@ -238,8 +239,10 @@ def more_replay_less_forgetting(evidence: Evidence, numbers: Numbers) -> Opinion
 
 
 def average_ahead(evidence: Evidence, numbers: Numbers, method: str, than: list[str], told: str = "") -> Opinion:
-    """By how much a method's average over both tasks is above the best of some others; told: "_told" and "_untold" are
-    readings with equal knowledge of the task, "" is the paper's."""
+    """By how much a method's average over both tasks is above the best of some others.
+
+    told: "_told" and "_untold" are readings with equal knowledge of the task, "" is the paper's.
+    """
 
     def lead(m: pd.DataFrame) -> float:
         average = (m[f"a{told}"] + m[f"b{told}"]) / 2

@@ -9,12 +9,15 @@ Numbers = list[float]
 
 
 def not_tested(evidence: Evidence, numbers: Numbers, why: str) -> Opinion:
-    """A claim that nothing at hand can decide, and why."""
+    """Nothing: no result at hand can decide."""
     return untestable(why)
 
 
 def nnslicer_ahead(evidence: Evidence, numbers: Numbers, application: str, baselines: list[str]) -> Opinion:
-    """Whether NNSlicer is ahead of each baseline in an application (the beginning of its name in the chapter)."""
+    """Whether NNSlicer is ahead of each baseline in an application.
+
+    application: the beginning of its name in the chapter's table.
+    """
     group = evidence.group("nnslicer")
     leads = advantages(group)
     mine = leads[leads["claim"].str.startswith(application) & leads["baseline"].isin(baselines)]

@@ -118,7 +118,7 @@ def mostly(told: Iterable[int], signs: Iterable[int], what: str, networks: int, 
         return untestable(f"no {what} to compare")
     yes, no, level = (told.count(sign) for sign in (1, -1, 0))
     if networks < ENOUGH:
-        ours = f"{signs.count(1)} of {len(signs)} {what}, untold"
+        ours = f"{signs.count(1)} of {len(signs)} {what} point so"
         return Opinion(UNTOLD, int(np.sign(sum(signs))), ours, paper, networks, _few(networks))
     ours = ", ".join([f"{yes} of {len(told)} {what}"] + [f"{no} against"] * bool(no) + [f"{level} ≈"] * bool(level))
     if yes + no == 0:
@@ -149,7 +149,7 @@ def guarded(opinion: Opinion, gap: float | None) -> Opinion:
     if gap is None or abs(gap) <= BASE_GAP or opinion.verdict == UNTESTABLE:
         return opinion
     weaker = {REPRODUCED: DIRECTION, CONTRADICTED: UNTOLD}.get(opinion.verdict, opinion.verdict)
-    note = f"the network is {100 * abs(gap):.1f} points {'less' if gap < 0 else 'more'} accurate than the paper's"
+    note = f"{100 * abs(gap):.1f} points {'less' if gap < 0 else 'more'} accurate than the paper's"
     return replace(opinion, verdict=weaker, note="; ".join(filter(None, (opinion.note, note))))
 
 

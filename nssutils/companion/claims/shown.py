@@ -99,7 +99,7 @@ def _row(row, mine: pd.DataFrame) -> str:
     return (
         f'<tr id="claim-{row.id}" data-verdict="{row.verdict}" data-chapter="{row.chapter}">'
         f'<th scope="row"><a href="#claim-{row.id}">{row.id}</a> {html.escape(row.claim)} '
-        f"<small>{_cited(row)}</small></th>"
+        f'<small>{_cited(row)}</small><br><small class="measured">Measured: {html.escape(row.measured)}</small></th>'
         f'<td class="verdict verdict-{name}">{verdict}</td><td><ul>{lines}</ul></td>'
         f'<td><a href="{row.chapter}.html#{row.shown}">{row.shown}</a></td></tr>'
     )

@@ -138,7 +138,7 @@ def only_at_low_compression(evidence: Evidence, numbers: Numbers, rate: float, l
 def loss_at_most(
     evidence: Evidence, numbers: Numbers, metric: str, rate: float, method: str = "semantic", tolerance: float = 0.0
 ) -> Opinion:
-    """Points that a selection loses at a compression; the claim is that it loses no more than the printed number."""
+    """Points of accuracy that a selection loses at a compression."""
     pairs = [_loss(one, method, metric, rate) for one in evidence.group("rq1_slicing")]
     return _reached(
         [loss for loss, _ in pairs],
@@ -209,14 +209,14 @@ def metric_last(evidence: Evidence, numbers: Numbers, worst: str) -> Opinion:
 
 
 def times_slower(evidence: Evidence, numbers: Numbers, metric: str, than: str) -> Opinion:
-    """How many times as long one metric takes as another; the printed numbers are their seconds."""
+    """How many times as long one metric takes as another, beside the ratio of the printed seconds."""
     ratios = [_seconds(one)[metric] / _seconds(one)[than] for one in evidence.group("rq1_slicing")]
     printed = numbers[0] / numbers[1]
     return valued(over_networks(ratios, unit="times", scale=1), printed, null=1.0, tolerance=printed / 4)
 
 
 def times_alike(evidence: Evidence, numbers: Numbers, metrics: list[str]) -> Opinion:
-    """How many times as long the slowest of some metrics takes as the fastest; the printed numbers are seconds."""
+    """How many times as long the slowest of some metrics takes as the fastest, beside the ratio of printed seconds."""
     ratios = []
     for one in evidence.group("rq1_slicing"):
         seconds = [_seconds(one)[metric] for metric in metrics]
@@ -236,7 +236,7 @@ def deeparc_removes(evidence: Evidence, numbers: Numbers, anything: bool, thresh
 
 
 def highest_similarity(evidence: Evidence, numbers: Numbers) -> Opinion:
-    """The highest similarity of consecutive units: below DeepArc's threshold."""
+    """The highest similarity of consecutive units."""
     highest = [max(row["similarity"] for row in one.tables["deeparc"]) for one in evidence.group("rq1_slicing")]
     return at_most(over_networks(highest, unit="", scale=1), numbers[0], tolerance=0.03)
 
