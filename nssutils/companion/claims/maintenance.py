@@ -80,7 +80,7 @@ def slicing_first_matched(evidence: Evidence, numbers: Numbers) -> Opinion:
 
 
 def mean_change(evidence: Evidence, numbers: Numbers, measure: str, relative: bool = False) -> Opinion:
-    """The mean change of a measure of Table 4 by slicing first, over pruners and settings, beside Table 4's for the same.
+    """The mean change of a measure of Table 4 by slicing first, over pruners and settings, beside Table 4's own.
 
     relative: to the measure without slicing.
     """
