@@ -245,6 +245,12 @@ def test_the_ledger_can_be_searched_and_downloaded(judged, here):
     assert len((here / "_generated" / "l.csv").read_text().splitlines()) > len(entries)
 
 
+def test_the_readmes_picture_has_every_claim():
+    """It is drawn by `nss publish`; text stays text."""
+    picture = (files.ROOT / "book" / "_static" / "claims.svg").read_text()
+    assert [name for name in claims.claims() if f">{name}<" not in picture] == []
+
+
 def test_counts_are_told_by_preset_and_setting(judged, here):
     claims.shown.claims_counts({"published": judged}, "c")
     rows = body(here, "c")

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+import matplotlib
 import pandas as pd
 import yaml
 from IPython.display import Markdown
@@ -11,6 +12,9 @@ from matplotlib.figure import Figure
 
 from nssutils import files
 from nssutils.companion.results import DATA, Result
+
+# Reproducible SVG: no random ids; text stays text, so that it can be searched and read aloud.
+matplotlib.rcParams |= {"svg.hashsalt": "nssutils", "svg.fonttype": "none", "font.family": "sans-serif"}
 
 # Fences are of tildes: one of backticks is no fence where the caption holds a backtick.
 # Beside the notebook: papermill runs it in the folder of its executed copy.

@@ -269,11 +269,13 @@ def average_on_average(evidence: Evidence, numbers: Numbers, method: str, than: 
     return _tasks_on_average(evidence, value, paper, 0.02)
 
 
-def learns_b(evidence: Evidence, numbers: Numbers, method: str, tolerance: float) -> Opinion:
-    """Points of task B that a method gives up against plain retraining."""
-    estimate = _tasks(evidence, lambda m: m.loc["retrain", "b"] - m.loc[method, "b"])
-    printed = _table6("B", evidence.setting, "retrain") - _table6("B", evidence.setting, method)
-    return at_most(estimate, numbers[0] / 100, tolerance, printed=printed)
+def learns_b(
+    evidence: Evidence, numbers: Numbers, method: str, tolerance: float, against: str = "retrain"
+) -> Opinion:  # fmt: skip
+    """Points of task B that a method gives up against plain retraining, or another method, beside Table 6's."""
+    estimate = _tasks(evidence, lambda m: m.loc[against, "b"] - m.loc[method, "b"])
+    printed = _table6("B", evidence.setting, against) - _table6("B", evidence.setting, method)
+    return at_most(estimate, numbers[0] / 100 if numbers else max(printed, 0.0), tolerance, printed=printed)
 
 
 def stored(evidence: Evidence, numbers: Numbers, method: str, most: float | None = None, least: float = 0) -> Opinion:

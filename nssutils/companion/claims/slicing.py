@@ -126,6 +126,20 @@ def semantic_ahead(evidence: Evidence, numbers: Numbers) -> Opinion:
     return mostly(told, signs, "comparisons", len(group))
 
 
+def semantic_ahead_of(evidence: Evidence, numbers: Numbers, method: str) -> Opinion:
+    """Whether semantic selection is ahead of one other at each compression that both reach, for each metric."""
+    group, told, signs = evidence.group("rq1_slicing"), [], []
+    for metric in METRICS:
+        for rate in RATES:
+            pairs = [[_loss(one, each, metric, rate)[0] for each in (method, "semantic")] for one in group]
+            leads = [theirs - ours for theirs, ours in pairs]
+            if not any(np.isnan(leads)):
+                halves = [_lead_half(one, method, metric, rate) for one in group]
+                told.append(told_apart(leads, [half for part in halves for half in part]))
+                signs.append(int(np.sign(np.mean(leads))))
+    return mostly(told, signs, "comparisons", len(group))
+
+
 def only_at_low_compression(evidence: Evidence, numbers: Numbers, rate: float, least: float) -> Opinion:
     """Points lost by the better of the two other selections at a compression, the least over the metrics."""
     losses = []
@@ -293,6 +307,11 @@ def _loss(one: Result, method: str, metric: str, rate: float) -> tuple[float, fl
         return float("nan"), None
     half = _image_half(right(one, base), answers_at(one, points, rate))
     return base["accuracy"] - accuracy, half[0] if half else None
+
+
+def _lead_half(one: Result, method: str, metric: str, rate: float) -> list[float]:
+    """Half the interval over test images of semantic selection's lead over another's at a compression."""
+    return _image_half(*(answers_at(one, curve(one, each, metric), rate) for each in ("semantic", method)))
 
 
 def _by_metric(one: Result) -> pd.DataFrame:
