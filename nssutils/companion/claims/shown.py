@@ -83,7 +83,8 @@ def claims_ledger(judged: pd.DataFrame, label: str) -> HTML:
         f'<label>Chapter <select name="chapter"><option value="">all</option>{chapters}</select></label>\n'
         '<label>Words <input type="search" name="words"></label>\n'
         f'<output name="count">{len(whole)} of {len(whole)} claims</output>\n</form>\n'
-        f'<table class="table"><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>\n</div>'
+        f'<div class="claims-rows" tabindex="0"><table class="table"><thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{rows}\n</tbody></table></div>\n</div>"
     )
     fragments.write(f"{label}.md", f"~~~{{raw}} html\n{page}\n~~~\n")
     for suffix, text in (("csv", _flat(whole, judged).to_csv(index=False)), ("json", _nested(whole, judged))):
