@@ -37,6 +37,14 @@ def paper_table(number: int) -> pd.DataFrame:
     return _read(f"table{number}.csv", keep_default_na=False).copy()
 
 
+def paper_grid(number: int, measure: str) -> pd.DataFrame:
+    """A measure of the paper's Tables 4 to 6, as printed: settings down (Table 5: attacks, too), methods across; a dash
+    is NaN."""
+    table = paper_table(number)
+    mine = table[table["measure"] == measure].astype({"value": float})
+    return mine.pivot(index=["attack", "setting"] if number == 5 else "setting", columns="method", values="value")
+
+
 def paper_number(name: str) -> float:
     """A number that the paper's text states, by its id in data/paper/text_numbers.csv."""
     return float(_read("text_numbers.csv", index_col="id").loc[name, "value"])

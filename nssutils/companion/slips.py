@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from functools import cache
 
+import numpy as np
 import pandas as pd
 import yaml
 from IPython.display import Markdown
 
 from nssutils import settings
 from nssutils.companion import fragments
-from nssutils.companion.fragments import DAGGER, DATA, TITLES, paper_number, paper_table
+from nssutils.companion.fragments import DAGGER, DATA, TITLES, paper_grid, paper_number, paper_table
 from nssutils.errors import NssError
 
 PRUNERS = ("lamp", "glob", "unif", "erk")
@@ -45,7 +46,7 @@ def slips_table(label: str) -> Markdown:
     """A row for each slip: what is printed, what the tables give, and how."""
     rows = [
         {
-            "where": f"{entry['section']}" if entry["section"].startswith("Table") else f"Section {entry['section']}",
+            "where": entry["section"] if entry["section"].startswith("Table") else f"Section {entry['section']}",
             "kind": KINDS[entry["kind"]],
             "the paper": entry["printed"].strip(),
             "by its tables": f"{entry['follows'].strip()}<br><small>{entry['working']}</small>",
@@ -63,36 +64,35 @@ def slips_table(label: str) -> Markdown:
 # The workings
 
 
-def _grid(number: int, measure: str) -> pd.DataFrame:
-    """A measure of Tables 4 to 6: settings down (Table 5: with attacks), methods across."""
-    table = paper_table(number)
-    mine = table[table["measure"] == measure].astype({"value": float})
-    index = ["attack", "setting"] if number == 5 else "setting"
-    return mine.pivot(index=index, columns="method", values="value")
+def _kept(setting: str, pruners: tuple[str, ...] = PRUNERS) -> float:
+    """The share that slicing left before Table 4's pruning, by its law: the median over pruners, since one cell is a
+    misprint."""
+    rates, steps = (paper_grid(4, measure).loc[setting] for measure in ("CR", "NI"))
+    step = 0.90 if setting == "mlp-mnist" else 0.95
+    return float(np.median([(1 - rates[f"nss+{p}"] / 100) / step ** steps[f"nss+{p}"] for p in pruners]))
 
 
 def _average_of_two() -> Working:
-    a, b = (_grid(6, task).loc["mlp-fmnist", "replay10"] for task in ("A", "B"))
+    a, b = (paper_grid(6, task).loc["mlp-fmnist", "replay10"] for task in ("A", "B"))
     return f"({a:.2f} + {b:.2f}) / 2 = {(a + b) / 2:.2f}", (a + b) / 2
 
 
 def _compression_by_the_law() -> Working:
-    rates, steps = (_grid(4, measure).loc["vgg19-imagenet10"] for measure in ("CR", "NI"))
-    # What slicing removed first, by the three rows that agree; of the surviving weights each step prunes 5%.
-    kept = [(1 - rates[f"nss+{p}"] / 100) / 0.95 ** steps[f"nss+{p}"] for p in PRUNERS if p != "lamp"]
-    share = sorted(kept)[1]
-    value = 100 * (1 - share * 0.95 ** steps["nss+lamp"])
-    return f"1 − {share:.4f} × 0.95^{steps['nss+lamp']:.0f} = {value:.2f}%", value
+    # Slicing left what the three other rows agree on; of the surviving weights each step prunes 5%.
+    share = _kept("vgg19-imagenet10", tuple(pruner for pruner in PRUNERS if pruner != "lamp"))
+    steps = paper_grid(4, "NI").at["vgg19-imagenet10", "nss+lamp"]
+    value = 100 * (1 - share * 0.95**steps)
+    return f"1 − {share:.4f} × 0.95^{steps:.0f} = {value:.2f}%", value
 
 
 def _gain_in_ra(method: str) -> Working:
-    means = _grid(5, "RA").mean()
+    means = paper_grid(5, "RA").mean()
     gain = means[method] - means["full"]
     return f"{means[method]:.3f} − {means['full']:.3f} = {gain:.3f}", gain
 
 
 def _largest_gain_in_raa() -> Working:
-    raa = _grid(5, "RAA")
+    raa = paper_grid(5, "RAA")
     gains = (raa["nss+deeparc"] - raa["full"]).sort_values()
     attack, setting = gains.index[-1]
     pair = raa.loc[(attack, setting), ["nss+deeparc", "full"]]
@@ -106,7 +106,7 @@ def _settings_of_table_5() -> Working:
 
 
 def _pairs(measure: str, rises: bool, without: tuple[str, ...] = ()) -> Working:
-    table = _grid(4, measure).drop(index=list(without))
+    table = paper_grid(4, measure).drop(index=list(without))
     change = pd.concat([table[f"nss+{pruner}"] - table[pruner] for pruner in PRUNERS])
     counts = [int((change > 0).sum()), int((change == 0).sum()), int((change < 0).sum())]
     text = f"{counts[0]} pairs rise, {counts[1]} stay, {counts[2]} fall, of {len(change)}"
@@ -114,11 +114,9 @@ def _pairs(measure: str, rises: bool, without: tuple[str, ...] = ()) -> Working:
 
 
 def _settings_with_one_slice() -> Working:
-    trained, same, parts = _grid(5, "TPR").loc["fgsm", "nss"], 0, []
+    trained, same, parts = paper_grid(5, "TPR").loc["fgsm", "nss"], 0, []
     for name in settings.NAMES:
-        rates, steps = (_grid(4, measure).loc[name] for measure in ("CR", "NI"))
-        step = 0.90 if name == "mlp-mnist" else 0.95
-        kept = 100 * pd.Series([(1 - rates[f"nss+{p}"] / 100) / step ** steps[f"nss+{p}"] for p in PRUNERS]).median()
+        kept = 100 * _kept(name)
         same += abs(kept - trained[name]) < 0.02
         parts.append(f"{kept:.2f} and {trained[name]:.2f}")
     return "kept in Table 4, trained in Table 5: " + "; ".join(parts), same
@@ -129,7 +127,7 @@ def _settings_with_deeparcs_share() -> Working:
         "vgg16-cifar10": paper_number("rq1-deeparc-vgg16-cr"),
         "resnet101-cifar10": paper_number("rq1-deeparc-resnet101-cr"),
     }
-    trained = _grid(5, "TPR").loc["fgsm", "deeparc"]
+    trained = paper_grid(5, "TPR").loc["fgsm", "deeparc"]
     pairs = [(100 - removed.get(name, 0.0), trained[name]) for name in settings.NAMES]
     text = "left by Section 5.2, trained in Table 5: " + "; ".join(f"{left:.2f} and {has:.2f}" for left, has in pairs)
     return text, sum(abs(left - has) < 0.02 for left, has in pairs)

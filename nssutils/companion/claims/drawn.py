@@ -10,7 +10,6 @@ from nssutils import settings
 from nssutils.companion import fragments
 from nssutils.companion.claims import rules
 from nssutils.companion.claims.judging import JOINTLY, overall
-from nssutils.companion.claims.rules import SYMBOLS
 
 # Light and dark of one hue would not do for readers who see few colours: the symbols say it, too.
 COLOURS = {
@@ -54,7 +53,7 @@ def draw_claims(judged: pd.DataFrame) -> Figure:
     for number, ax in enumerate(axes):
         _block(ax, lines[number * height : (number + 1) * height], height, cells)
     handles = [
-        Patch(facecolor=COLOURS[verdict], edgecolor="0.6", label=f"{SYMBOLS[verdict]} {verdict}")
+        Patch(facecolor=COLOURS[verdict], edgecolor="0.6", label=f"{rules.SYMBOLS[verdict]} {verdict}")
         for verdict in rules.VERDICTS
     ]
     drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
@@ -81,9 +80,8 @@ def _cell(ax: Axes, x: int, y: int, one: pd.Series) -> None:
     ax.add_patch(
         Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, facecolor=COLOURS[one["verdict"]], edgecolor="0.75", lw=0.4)
     )
-    arrow = {1: "↑", 0: "", -1: "↓"}[one["tendency"]] if one["verdict"] == rules.UNTOLD else ""
     dark = one["verdict"] in (rules.REPRODUCED, rules.CONTRADICTED)
     ax.text(
-        x + 0.5, y + 0.52, SYMBOLS[one["verdict"]] + arrow, fontsize=7.5, ha="center", va="center",
+        x + 0.5, y + 0.52, rules.mark(one["verdict"], one["tendency"]), fontsize=7.5, ha="center", va="center",
         color="white" if dark else "0.15",
     )  # fmt: skip

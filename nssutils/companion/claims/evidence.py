@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nssutils import settings
-from nssutils.companion.fragments import paper_table
+from nssutils.companion.fragments import paper_grid
 from nssutils.companion.results import Result
 
 # Whose base is the whole network's, on all classes.
 BASES = ("rq1_slicing", "pilot_global", "rq2_restructuring", "rq3_readaptation", "nnslicer")
+
+
+Numbers = list[float]  # what the paper's text prints, as a claim lists it
 
 
 class Unmeasured(LookupError):
@@ -56,6 +59,4 @@ class Evidence:
 
 def printed_base(setting: str) -> float:
     """The paper's network, as near as it prints its accuracy: the best that Table 4 has for the setting."""
-    table = paper_table(4)
-    mine = table[(table["setting"] == setting) & (table["measure"] == "MA")]
-    return float(mine["value"].astype(float).max()) / 100
+    return float(paper_grid(4, "MA").loc[setting].max()) / 100

@@ -88,16 +88,9 @@ def overall(judged: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, mine in judged.groupby("id", sort=False):
         claim, told = get(name), mine["verdict"].isin(rules.TOLD).sum()
-        rows.append(
-            {"id": claim.id, "source": claim.source, "section": claim.section, "chapter": claim.chapter}
-            | {
-                "shown": claim.shown,
-                "claim": claim.claim,
-                "measured": measured(claim),
-                "verdict": rules.weakest(mine["verdict"]),
-            }
-            | {"told": int(told), "settings": len(mine)}
-        )
+        row = {field: getattr(claim, field) for field in ("id", "source", "section", "chapter", "shown", "claim")}
+        row |= {"measured": measured(claim), "verdict": rules.weakest(mine["verdict"])}
+        rows.append(row | {"told": int(told), "settings": len(mine)})
     return pd.DataFrame(rows)
 
 

@@ -5,27 +5,25 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from nssutils.companion.claims.evidence import Evidence, Unmeasured
+from nssutils.companion.claims.evidence import Evidence, Numbers, Unmeasured
 from nssutils.companion.claims.rules import (
     Estimate,
     Opinion,
     ahead,
     at_least,
     at_most,
-    mostly,
+    compared,
     over_networks,
     over_settings,
     untestable,
     valued,
 )  # fmt: skip
-from nssutils.companion.fragments import paper_table
-from nssutils.companion.intervals import told_apart
+from nssutils.companion.fragments import paper_grid
 from nssutils.companion.results import Result
 from nssutils.companion.tables.rq2 import PRUNER_TITLES, changes, matched, nearest_tau
 from nssutils.companion.tables.rq3 import ATTACK_TITLES
 from nssutils.companion.tables.rq4 import nearer
 
-Numbers = list[float]
 PRUNERS = tuple(PRUNER_TITLES)
 ATTACKS = tuple(ATTACK_TITLES)
 COLUMNS = {"CR": "compression_rate", "NI": "iterations", "MA": "accuracy"}
@@ -56,27 +54,20 @@ def slice_keeps_accuracy(evidence: Evidence, numbers: Numbers, tolerance: float)
 def slicing_first(evidence: Evidence, numbers: Numbers, measure: str, rises: bool = True) -> Opinion:
     """Whether slicing first raises (or lowers) a measure of Table 4 with each of the four pruners."""
     group, tau = evidence.group("rq2_restructuring"), nearest_tau(_all(evidence, "rq2_restructuring"))
-    sign, told, signs = 1 if rises else -1, [], []
-    for pruner in PRUNERS:
-        moved, halves = changes(group, pruner, COLUMNS[measure], tau)
-        told.append(sign * told_apart(moved, halves))
-        signs.append(sign * int(np.sign(np.mean(moved))))
-    table = _table4(measure).loc[group[0].setting]
+    sign = 1 if rises else -1
+    cases = [changes(group, pruner, COLUMNS[measure], tau) for pruner in PRUNERS]
+    cases = [([sign * change for change in moved], halves) for moved, halves in cases]
+    table = paper_grid(4, measure).loc[group[0].setting]
     paper = [sign * (table["nss+" + pruner] - table[pruner]) > 0 for pruner in PRUNERS]
-    return mostly(told, signs, "pruners", len(group), f"{sum(paper)} of {len(paper)} pruners")
+    return compared(cases, "pruners", len(group), f"{sum(paper)} of {len(paper)} pruners")
 
 
 def slicing_first_matched(evidence: Evidence, numbers: Numbers) -> Opinion:
     """Whether slicing first gives more accuracy at equal compression with each of the four pruners."""
     group, tau = evidence.group("rq2_restructuring"), nearest_tau(_all(evidence, "rq2_restructuring"))
-    told, signs = [], []
-    for pruner in PRUNERS:
-        rows = [matched(one, pruner, tau) for one in group]
-        gains = [row["nss+"] - row[""] for row in rows]
-        if not any(np.isnan(gain) for gain in gains):
-            told.append(told_apart(gains))
-            signs.append(int(np.sign(np.mean(gains))))
-    return mostly(told, signs, "pruners", len(group))
+    pairs = [[matched(one, pruner, tau) for one in group] for pruner in PRUNERS]
+    gains = [[row["nss+"] - row[""] for row in rows] for rows in pairs]
+    return compared([(gain, ()) for gain in gains if not np.isnan(gain).any()], "pruners", len(group))
 
 
 def mean_change(evidence: Evidence, numbers: Numbers, measure: str, relative: bool = False) -> Opinion:
@@ -91,7 +82,7 @@ def mean_change(evidence: Evidence, numbers: Numbers, measure: str, relative: bo
         per_network = np.mean([changes(group, pruner, COLUMNS[measure], tau)[0] for pruner in PRUNERS], axis=0)
         alone = np.mean([[_stop(one, pruner, tau)[COLUMNS[measure]] for one in group] for pruner in PRUNERS])
         estimates[name] = per_network / alone if relative else per_network
-        table = _table4(measure).loc[name]
+        table = paper_grid(4, measure).loc[name]
         gains = [table["nss+" + pruner] - table[pruner] for pruner in PRUNERS]
         whole = np.mean([table[pruner] for pruner in PRUNERS]) if relative else 1.0 if measure == "NI" else 100.0
         printed.append(np.mean(gains) / whole)
@@ -156,15 +147,12 @@ def repaired_ahead_on_average(
 
 def ahead_in(evidence: Evidence, numbers: Numbers, method: str, than: list[str], measure: str) -> Opinion:
     """Whether a method is ahead of each of some others in a measure, under each attack."""
-    group, told, signs = evidence.group("rq3_readaptation"), [], []
-    repairs = pd.concat([_repairs(one).assign(seed=one.seed) for one in group])
+    group, cases = evidence.group("rq3_readaptation"), []
     for attack in ATTACKS:
-        wide = repairs[repairs["attack"] == attack].pivot_table(index="seed", columns="method", values=measure)
         for other in than:
-            gains = wide[method] - wide[other]
-            told.append(told_apart(gains))
-            signs.append(int(np.sign(gains.mean())))
-    return mostly(told, signs, "comparisons", len(group))
+            pairs = [[_repairs(one, each).loc[attack, measure] for each in (method, other)] for one in group]
+            cases.append(([ours - theirs for ours, theirs in pairs], ()))
+    return compared(cases, "comparisons", len(group))
 
 
 def largest_gain(evidence: Evidence, numbers: Numbers, method: str, than: str, measure: str) -> Opinion:
@@ -340,22 +328,12 @@ def _tasks_on_average(evidence: Evidence, value: Callable, paper: Callable, tole
     return valued(over_settings(values), printed, tolerance=tolerance)
 
 
-def _table4(measure: str) -> pd.DataFrame:
-    """A measure of the paper's Table 4: settings down, methods across."""
-    table = paper_table(4)
-    mine = table[table["measure"] == measure].astype({"value": float})
-    return mine.pivot(index="setting", columns="method", values="value")
-
-
 def _table5(measure: str, setting: str, method: str) -> float:
     """A share of the paper's Table 5, on average over the attacks."""
-    table = paper_table(5)
-    mine = table[(table["measure"] == measure) & (table["setting"] == setting) & (table["method"] == method)]
-    return float(mine["value"].astype(float).mean()) / 100
+    return float(paper_grid(5, measure)[method].xs(setting, level="setting").mean()) / 100
 
 
 def _table6(measure: str, setting: str, method: str) -> float | None:
     """A share of the paper's Table 6; None for a dash."""
-    table = paper_table(6)
-    mine = table[(table["measure"] == measure) & (table["setting"] == setting) & (table["method"] == method)]
-    return float(mine["value"].iloc[0]) / 100 if len(mine) else None
+    value = paper_grid(6, measure).at[setting, method]
+    return None if np.isnan(value) else float(value) / 100

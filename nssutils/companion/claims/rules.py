@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nssutils.companion.intervals import half_width
+from nssutils.companion.intervals import half_width, told_apart
 
 REPRODUCED, DIRECTION, CONTRADICTED, UNTOLD, UNTESTABLE = VERDICTS = (
     "reproduced", "direction holds", "contradicted", "cannot be told", "not testable here",
@@ -110,6 +110,17 @@ def at_least(estimate: Estimate, limit: float, tolerance: float = 0.0) -> Opinio
     return _opinion(estimate, estimate.mean - (limit - tolerance), REPRODUCED, paper)
 
 
+def compared(
+    cases: Iterable[tuple[Sequence[float], Iterable[float]]], what: str, networks: int, paper: str = ""
+) -> Opinion:  # fmt: skip
+    """The claim: in each case there is a gain. cases: its gains, one a network, and half the interval of each over the
+    test images, where that is known."""
+    cases = list(cases)
+    told = [told_apart(gains, halves) for gains, halves in cases]
+    signs = [int(np.sign(np.mean(gains))) for gains, _ in cases]
+    return mostly(told, signs, what, networks, paper)
+
+
 def mostly(told: Iterable[int], signs: Iterable[int], what: str, networks: int, paper: str = "") -> Opinion:
     """The claim: so it is in each case. told: 1 for each case that can be told to be as claimed, -1 for each that can
     be told to be the contrary, 0 for the others; signs: the same by the measured values alone; what: cases of what."""
@@ -151,6 +162,11 @@ def guarded(opinion: Opinion, gap: float | None) -> Opinion:
     weaker = {REPRODUCED: DIRECTION, CONTRADICTED: UNTOLD}.get(opinion.verdict, opinion.verdict)
     note = f"{100 * abs(gap):.1f} points {'less' if gap < 0 else 'more'} accurate than the paper's"
     return replace(opinion, verdict=weaker, note="; ".join(filter(None, (opinion.note, note))))
+
+
+def mark(verdict: str, tendency: int) -> str:
+    """A verdict as a symbol; where it cannot be told, with an arrow for what the measured values say."""
+    return SYMBOLS[verdict] + ({1: "↑", 0: "", -1: "↓"}[tendency] if verdict == UNTOLD else "")
 
 
 def weakest(verdicts: Iterable[str]) -> str:

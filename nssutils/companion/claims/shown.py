@@ -56,14 +56,11 @@ def claims_counts(judged: Mapping[str, pd.DataFrame], label: str) -> Markdown:
     """How many claims got which verdict: by what they are judged ("published", a preset), and by setting."""
     table = []
     for by, one in judged.items():
-        counts = overall(one)["verdict"].value_counts()
-        table.append(
-            {"judged by": by} | {f"{rules.SYMBOLS[each]} {each}": counts.get(each, 0) for each in rules.VERDICTS}
-        )
-        for setting, mine in one.groupby("setting", sort=False):
+        by_setting = {f"{by}, {NAMES[setting]}": mine for setting, mine in one.groupby("setting", sort=False)}
+        for name, mine in ({by: overall(one)} | by_setting).items():
             counts = mine["verdict"].value_counts()
             cells = {f"{rules.SYMBOLS[each]} {each}": counts.get(each, 0) for each in rules.VERDICTS}
-            table.append({"judged by": f"{by}, {NAMES[setting]}"} | cells)
+            table.append({"judged by": name} | cells)
     caption = "How many claims got which verdict, over all settings and in each."
     return fragments.table(pd.DataFrame(table), label, caption, [])
 
@@ -108,9 +105,8 @@ def _row(row, mine: pd.DataFrame) -> str:
 
 def _line(one) -> str:
     """One setting's verdict in a line."""
-    arrow = {1: "↑", 0: "", -1: "↓"}[one.tendency] if one.verdict == rules.UNTOLD else ""
     values = "; ".join(filter(None, (one.ours, one.paper and f"paper {one.paper}", one.note)))
-    return f"{rules.SYMBOLS[one.verdict]}{arrow} {NAMES[one.setting]}" + (f": {values}" if values else "")
+    return f"{rules.mark(one.verdict, one.tendency)} {NAMES[one.setting]}" + (f": {values}" if values else "")
 
 
 def _told(row) -> str:

@@ -3,18 +3,19 @@
 A judge is called with the evidence and the claim's printed numbers, and gives an Opinion.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
-from nssutils.companion.claims.evidence import Evidence, printed_base
+from nssutils.companion.claims.evidence import Evidence, Numbers, printed_base
 from nssutils.companion.claims.rules import (
     Opinion,
     ahead,
     always,
     at_least,
     at_most,
+    compared,
     mostly,
     over_networks,
     untestable,
@@ -27,15 +28,12 @@ from nssutils.companion.tables.common import METRICS, right
 from nssutils.companion.tables.pilot import counted_falls
 from nssutils.companion.tables.rq1 import METHODS, RATES, answers_at, at_rate, curve, lead_at
 
-Numbers = list[float]
-
-
 # The pilot studies
 
 
-def falls(evidence: Evidence, numbers: Numbers, chapter: str = "pilot_global") -> Opinion:
+def falls(evidence: Evidence, numbers: Numbers) -> Opinion:
     """How many of the steps from one band to the next lower one make accuracy fall, over all metrics."""
-    counts = [float(sum(counted_falls(one, metric)[0] for metric in METRICS)) for one in evidence.group(chapter)]
+    counts = [float(sum(counted_falls(one, metric)[0] for metric in METRICS)) for one in evidence.group("pilot_global")]
     printed = (paper_table(1)["arrow"] == "down").sum()
     return valued(over_networks(counts, unit="falls", scale=1), float(printed))
 
@@ -73,12 +71,8 @@ def classwise_below_global(evidence: Evidence, numbers: Numbers) -> Opinion:
     """Whether masking the top tenth leaves less accuracy when ranked for each class than when ranked for all."""
     pair = [_top_tenth(evidence.group(chapter)) for chapter in ("pilot_global", "pilot_categorywise")]
     seeds = [seed for seed in pair[0].index if seed in pair[1].index]
-    told, signs = [], []
-    for metric in METRICS:
-        changes = [float(pair[0].loc[seed, metric] - pair[1].loc[seed, metric]) for seed in seeds]
-        told.append(told_apart(changes))
-        signs.append(int(np.sign(np.mean(changes))))
-    return mostly(told, signs, "metrics", len(seeds))
+    less = (pair[0] - pair[1]).loc[seeds]
+    return compared([(less[metric].tolist(), ()) for metric in METRICS], "metrics", len(seeds))
 
 
 def top_tenth_near_zero(evidence: Evidence, numbers: Numbers, metrics: Iterable[str]) -> Opinion:
@@ -112,32 +106,15 @@ def sparser_with_depth(evidence: Evidence, numbers: Numbers) -> Opinion:
 # RQ1: selections
 
 
-def semantic_ahead(evidence: Evidence, numbers: Numbers) -> Opinion:
-    """Whether semantic selection is ahead of both others at each compression that all three reach, for each metric."""
-    group = evidence.group("rq1_slicing")
-    told, signs = [], []
+def semantic_ahead(evidence: Evidence, numbers: Numbers, of: Sequence[str] = METHODS[1:]) -> Opinion:
+    """Whether semantic selection is ahead of the others named, at each compression that all reach, for each metric."""
+    group, cases = evidence.group("rq1_slicing"), []
     for metric in METRICS:
         for rate in RATES:
-            leads = [lead_at(one, metric, rate) for one in group]
-            if any(np.isnan(lead) for lead, _ in leads):
-                continue
-            told.append(told_apart([lead for lead, _ in leads], [half for _, half in leads if half is not None]))
-            signs.append(int(np.sign(np.mean([lead for lead, _ in leads]))))
-    return mostly(told, signs, "comparisons", len(group))
-
-
-def semantic_ahead_of(evidence: Evidence, numbers: Numbers, method: str) -> Opinion:
-    """Whether semantic selection is ahead of one other at each compression that both reach, for each metric."""
-    group, told, signs = evidence.group("rq1_slicing"), [], []
-    for metric in METRICS:
-        for rate in RATES:
-            pairs = [[_loss(one, each, metric, rate)[0] for each in (method, "semantic")] for one in group]
-            leads = [theirs - ours for theirs, ours in pairs]
-            if not any(np.isnan(leads)):
-                halves = [_lead_half(one, method, metric, rate) for one in group]
-                told.append(told_apart(leads, [half for part in halves for half in part]))
-                signs.append(int(np.sign(np.mean(leads))))
-    return mostly(told, signs, "comparisons", len(group))
+            leads = [lead_at(one, metric, rate, of) for one in group]
+            if not any(np.isnan(lead) for lead, _ in leads):
+                cases.append(([lead for lead, _ in leads], [half for _, half in leads if half is not None]))
+    return compared(cases, "comparisons", len(group))
 
 
 def only_at_low_compression(evidence: Evidence, numbers: Numbers, rate: float, least: float) -> Opinion:
@@ -150,10 +127,10 @@ def only_at_low_compression(evidence: Evidence, numbers: Numbers, rate: float, l
 
 
 def loss_at_most(
-    evidence: Evidence, numbers: Numbers, metric: str, rate: float, method: str = "semantic", tolerance: float = 0.0
-) -> Opinion:
-    """Points of accuracy that a selection loses at a compression."""
-    pairs = [_loss(one, method, metric, rate) for one in evidence.group("rq1_slicing")]
+    evidence: Evidence, numbers: Numbers, metric: str, rate: float, tolerance: float = 0.0
+) -> Opinion:  # fmt: skip
+    """Points of accuracy that semantic selection loses at a compression."""
+    pairs = [_loss(one, "semantic", metric, rate) for one in evidence.group("rq1_slicing")]
     return _reached(
         [loss for loss, _ in pairs],
         [half for _, half in pairs],
@@ -212,16 +189,6 @@ def metrics_ahead(evidence: Evidence, numbers: Numbers, better: list[str]) -> Op
     return _reached(leads, [], None, ahead)
 
 
-def metric_last(evidence: Evidence, numbers: Numbers, worst: str) -> Opinion:
-    """By how much a metric is below the worst of the others, over the compressions that all reach."""
-    others = [metric for metric in METRICS if metric != worst]
-    gaps = []
-    for one in evidence.group("rq1_slicing"):
-        rates = _by_metric(one)
-        gaps.append(float((rates.loc[others].min() - rates.loc[worst]).mean()))
-    return _reached(gaps, [], None, ahead)
-
-
 def times_slower(evidence: Evidence, numbers: Numbers, metric: str, than: str) -> Opinion:
     """How many times as long one metric takes as another, beside the ratio of the printed seconds."""
     ratios = [_seconds(one)[metric] / _seconds(one)[than] for one in evidence.group("rq1_slicing")]
@@ -257,14 +224,16 @@ def highest_similarity(evidence: Evidence, numbers: Numbers) -> Opinion:
 
 def deeparc_accuracy(evidence: Evidence, numbers: Numbers, threshold: float = 0.99, tolerance: float = 0.05) -> Opinion:
     """Points that the network loses once DeepArc's redundant units are gone; printed is what accuracy is left."""
-    losses = []
-    for one in evidence.group("rq1_slicing"):
-        row = _removed(one, threshold)
-        if row["compression_rate"] > 0:
-            losses.append(one.tables["base"][0]["accuracy"] - row["accuracy"])
-    if not losses:
+    if not (losses := _lost_by_deeparc(evidence, threshold)):
         return untestable(f"nothing is removed above {threshold:g}")
     return valued(over_networks(losses), printed_base(evidence.setting) - numbers[0] / 100, tolerance=tolerance)
+
+
+def redundant_layers_cost_little(evidence: Evidence, numbers: Numbers, tolerance: float) -> Opinion:
+    """Points that a network loses when DeepArc removes its redundant units, nothing retrained."""
+    if not (losses := _lost_by_deeparc(evidence, 0.99)):
+        return untestable("no unit is redundant")
+    return at_most(over_networks(losses), 0.0, tolerance, printed=tolerance)
 
 
 def deeparc_size(evidence: Evidence, numbers: Numbers, threshold: float = 0.99, tolerance: float = 0.02) -> Opinion:
@@ -309,11 +278,6 @@ def _loss(one: Result, method: str, metric: str, rate: float) -> tuple[float, fl
     return base["accuracy"] - accuracy, half[0] if half else None
 
 
-def _lead_half(one: Result, method: str, metric: str, rate: float) -> list[float]:
-    """Half the interval over test images of semantic selection's lead over another's at a compression."""
-    return _image_half(*(answers_at(one, curve(one, each, metric), rate) for each in ("semantic", method)))
-
-
 def _by_metric(one: Result) -> pd.DataFrame:
     """Accuracy of semantic slices: metrics down, the compressions across that all of them reach."""
     curves = {metric: pd.DataFrame(curve(one, "semantic", metric)) for metric in METRICS}
@@ -327,6 +291,12 @@ def _seconds(one: Result) -> dict[str, float]:
 
 def _removed(one: Result, threshold: float) -> dict:
     return next(row for row in one.tables["removed"] if row["threshold"] == threshold)
+
+
+def _lost_by_deeparc(evidence: Evidence, threshold: float) -> list[float]:
+    """Accuracy lost with DeepArc's redundant units gone, of each network that has some."""
+    pairs = [(one.tables["base"][0], _removed(one, threshold)) for one in evidence.group("rq1_slicing")]
+    return [base["accuracy"] - row["accuracy"] for base, row in pairs if row["units"] > 0]
 
 
 def _image_half(first: np.ndarray | None, second: np.ndarray | None) -> list[float]:

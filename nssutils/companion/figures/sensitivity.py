@@ -9,14 +9,13 @@ from nssutils.companion import fragments
 from nssutils.companion.fragments import TITLES
 from nssutils.companion.intervals import half_width
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import names
+from nssutils.companion.tables.common import names, or_nothing
 from nssutils.companion.tables.sensitivity import mean_effects
 
 
-def sensitivity_tornado(found: list[Result], label: str) -> Figure | object:
+@or_nothing
+def sensitivity_tornado(found: list[Result], label: str) -> Figure:
     """A panel for each setting: a bar for each value of each reading, its effect on accuracy at equal compression."""
-    if not found:
-        return fragments.nothing(label, "No results to show here: none are published, or this book computed none.")
     shown = names(found)
     drawn, axes = plt.subplots(1, len(shown), figsize=(4.6 * len(shown), 4.4), layout="constrained", squeeze=False)
     for ax, name in zip(axes.flat, shown, strict=True):

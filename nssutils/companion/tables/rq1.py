@@ -1,5 +1,7 @@
 """RQ1's tables (Section 5.2)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
@@ -102,14 +104,16 @@ def rq1_leads(found: list[Result], label: str) -> Markdown:
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
 
 
-def lead_at(result: Result, metric: str, rate: float) -> tuple[float, float | None]:
-    """One network's lead of semantic selection over the better of the others at a rate, and half the interval of it
-    over test images (None where an older result does not say which were recognised); (NaN, None) out of reach."""
-    curves = {method: curve(result, method, metric) for method in METHODS}
-    at = {method: at_rate(pd.DataFrame(curves[method]), rate) for method in METHODS}
+def lead_at(
+    result: Result, metric: str, rate: float, of: Sequence[str] = METHODS[1:]
+) -> tuple[float, float | None]:  # fmt: skip
+    """One network's lead of semantic selection over the best of others at a rate, and half the interval of it over test
+    images (None where an older result does not say which were recognised); (NaN, None) out of reach."""
+    curves = {method: curve(result, method, metric) for method in (METHODS[0], *of)}
+    at = {method: at_rate(pd.DataFrame(points), rate) for method, points in curves.items()}
     if any(np.isnan(value) for value in at.values()):
         return float("nan"), None
-    rival = max(METHODS[1:], key=at.get)
+    rival = max(of, key=at.get)
     answers = [answers_at(result, curves[method], rate) for method in (METHODS[0], rival)]
     known = all(one is not None for one in answers)
     return at[METHODS[0]] - at[rival], image_half_width(*answers) if known else None

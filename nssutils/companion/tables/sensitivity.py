@@ -5,7 +5,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from nssutils.companion import fragments, results
-from nssutils.companion.fragments import METRIC_TITLES, TITLES, beside_paper, paper_table
+from nssutils.companion.fragments import METRIC_TITLES, TITLES, beside_paper, paper_grid
 from nssutils.companion.intervals import marked, told_apart
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import METRICS, interval, names, or_nothing, printed
@@ -86,9 +86,7 @@ def sensitivity_distances(found: list[Result], label: str) -> Markdown:
 
 def paper_shares(setting: str) -> dict[float, float]:
     """What the paper's slices leave out, by the tolerance at which ours are chosen: Table 4's and Table 5's."""
-    table = paper_table(5)
-    mine = table[(table["setting"] == setting) & (table["method"] == "nss") & (table["measure"] == "TPR")]
-    return {0.005: removed_first(setting) / 100, 0.03: 1 - float(mine["value"].iloc[0]) / 100}
+    return {0.005: removed_first(setting) / 100, 0.03: 1 - paper_grid(5, "TPR").at[("fgsm", setting), "nss"] / 100}
 
 
 def distances(group: list[Result]) -> pd.Series:
