@@ -1,13 +1,16 @@
 """What the chapters measure, on the smallest network, and what must hold of it whatever the numbers."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from nssutils import contribution, data, neurons, settings, slicing, studies, training
 from nssutils.companion import results
-from nssutils.studies import answers, rq1, rq3, scores, sensitivity
+from nssutils.studies import answers, rq1, rq3, scores, sensitivity, sensitivity_combined
 
 SETTING = settings.get("mlp-mnist", "smoke")
 
@@ -222,27 +225,63 @@ def test_sensitivity_has_this_books_slices_where_nothing_is_varied(measured):
     """Its first reading is RQ1's; without max-pooling captum's DeepLIFT must be ours, and so the slices."""
     found = measured["sensitivity"]
     theirs = {
-        (row["metric"], row["at"]): (row["compression_rate"], row["accuracy"])
+        (row["method"], row["metric"], row["at"]): (row["compression_rate"], row["accuracy"])
         for row in measured["rq1_slicing"]["points"]
-        if row["method"] == "semantic"
     }
     ours, captum = {}, {}
     for row in found["points"]:
         if row["reading"] in ("this book", "DeepLIFT by"):
             kept = ours if row["reading"] == "this book" else captum
-            kept[row["metric"], row["at"]] = row["compression_rate"], row["accuracy"]
-    assert len(ours) == 5 * len(rq1.THETAS[::3])
+            kept[row["method"], row["metric"], row["at"]] = row["compression_rate"], row["accuracy"]
+    assert len(ours) == 5 * (len(rq1.THETAS[::3]) + 2 * len(rq1.SHARES[::4]))
     assert all(theirs[key] == value for key, value in ours.items())
     assert all(ours[key] == value for key, value in captum.items())
     varied = {(row["reading"], row["value"]) for row in found["points"]} - {("this book", "")}
     wanted = {(reading, value) for reading, values in sensitivity.READINGS.items() for value in values[1:]}
-    assert varied == wanted - {("value of a channel", "flatten")}
+    assert varied == {(reading, value) for reading, value in wanted if reading not in sensitivity.IN_CONVOLUTIONS}
+
+
+def test_combined_readings_agree_with_those_varied_alone(measured):
+    """A combination in which only one reading of the scan is not this book's is that reading varied alone."""
+    found, scans = measured["sensitivity"], sensitivity_combined.SCANS
+    first = {"deeplift": "zeros, this book", "taylor": "weights, 256"}
+    for alone in found["slices"]:
+        if alone["reading"] not in ("this book", *scans) or alone["value"] not in {
+            "",
+            *scans["CKA"],
+            "64",
+            "4",
+            "last",
+        }:
+            continue
+        wanted = {name: values[0] for name, values in scans.items()} | {alone["reading"]: alone["value"]}
+        (row,) = (
+            row for row in found["combined"]
+            if (row["metric"], row["variant"]) == (alone["metric"], first[alone["metric"]])
+            and row["tolerance"] == alone["tolerance"] and all(row[name] == wanted[name] for name in scans)
+        )  # fmt: skip
+        assert (row["at"], row["compression_rate"]) == (alone["at"], alone["compression_rate"])
+
+
+def test_masked_before_normalisation_a_channel_is_what_the_normalisation_makes_of_zero():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 4, 2))
+    net[1].bias.data += 1  # so that zero becomes more than zero
+    critical, x = slicing.Slice({"0": torch.tensor([True, False, True, False])}, {}), torch.randn(3, 1, 4, 4)
+    net.eval()
+    zeroed = copy.deepcopy(net)
+    zeroed[0].weight.data[[1, 3]], zeroed[0].bias.data[[1, 3]] = 0, 0
+    with torch.no_grad(), sensitivity._weighted_masked(net, critical.masks):
+        assert torch.equal(net(x), zeroed(x))
+    with torch.no_grad(), neurons.masked(net, critical):
+        assert not torch.allclose(net(x), zeroed(x))
+    assert not net[0]._forward_hooks
 
 
 def test_the_last_crossing_is_the_one_after_which_the_similarity_stays():
     curve, order = torch.tensor([[0.5, 0.96, 0.90, 0.97, 1.0]]), torch.arange(5)[None]
     for value, size in (("first", 2), ("last", 4)):
-        raised = sensitivity.for_good(curve) if value == "last" else curve
+        raised = sensitivity_combined.for_good(curve) if value == "last" else curve
         assert int(slicing.at_theta({"a": raised}, {"a": order}, 0.95).masks["a"].sum()) == size
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from nssutils.studies import method, nnslicer, pilot, rq1, rq2, rq3, rq4, sensitivity
+from nssutils.studies import method, nnslicer, pilot, rq1, rq2, rq3, rq4, sensitivity, sensitivity_tasks
 
 # Chapter -> what measures it: called with setting, seed, loaded data and the chapter's readings, it gives tables.
 STUDIES: dict[str, Callable] = {
@@ -14,5 +14,6 @@ STUDIES: dict[str, Callable] = {
     "rq4_incremental": rq4.measure,
     "nnslicer": nnslicer.measure,
     "sensitivity": sensitivity.measure,
+    "sensitivity_tasks": sensitivity_tasks.measure,
     "method": method.measure,
 }

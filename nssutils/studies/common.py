@@ -1,5 +1,6 @@
 """Steps that several studies take."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -76,14 +77,26 @@ def candidates(net: nn.Module, setting: Setting, x: Tensor, y: Tensor, **reading
     of scores.of.
     """
     scored = scores.of(net, x, y, **readings)
-    judged = judged_images(setting, x, y)
+    slices = {
+        (metric, theta): scored.semantic(metric, theta) for metric in CANDIDATE_METRICS for theta in CANDIDATE_THETAS
+    }
+    return weighed(net, slices, setting, x, y)
+
+
+def weighed(
+    net: nn.Module, slices: dict[tuple[str, float], slicing.Slice], setting: Setting, x: Tensor, y: Tensor,
+    right: Callable = sliced_correct,
+) -> list[Candidate]:  # fmt: skip
+    """What each slice {(metric, theta): slice} leaves out, and costs on some of the training images x with labels y.
+
+    right: which images are recognised with only a slice active, called as sliced_correct is.
+    """
+    judged, traced = judged_images(setting, x, y), neurons.trace(net)
     base = training.evaluate(net, *judged, reduced=setting.reduced_evaluation)
-    traced, found = neurons.trace(net), []
-    for metric in CANDIDATE_METRICS:
-        for theta in CANDIDATE_THETAS:
-            one = scored.semantic(metric, theta)
-            loss = base - sliced_correct(net, one, *judged, setting).double().mean().item()
-            found.append(Candidate(metric, theta, one, one.compression_rate(traced), loss))
+    found = []
+    for (metric, theta), one in slices.items():
+        loss = base - right(net, one, *judged, setting).double().mean().item()
+        found.append(Candidate(metric, theta, one, one.compression_rate(traced), loss))
     return found
 
 

@@ -2,46 +2,47 @@
 
 import sys
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
-from captum.attr import LayerDeepLift
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from nssutils import contribution, data, neurons, slicing, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
-from nssutils.studies import common, rq1
+from nssutils.studies import common, rq1, sensitivity_combined
 
-# Reading -> its values, this book's first. `metrics` that a reading does not touch are not measured again.
+# Reading -> its values, this book's first.
 READINGS: dict[str, tuple[str, ...]] = {
-    "CKA": ("centred", "as printed"),
-    "images for the CKA": ("256", "64", "1000"),
-    "step": ("1", "4", "16"),
-    "crossing": ("first", "last"),
+    **sensitivity_combined.SCANS,
     "value of a channel": ("mean", "flatten"),
     "Taylor": ("weights", "gate"),
     "Taylor's batch": ("256", "64", "a class"),
     "DeepLIFT's baseline": ("zeros", "mean image"),
     "DeepLIFT by": ("this book", "captum"),
     "Ens, scaled over": ("layer and class", "layer"),
+    "masked": ("after the rectifier", "before batch normalisation"),
 }
+# Of a metric's contributions; the others touch every metric.
 TOUCHED = {
     "Taylor": ("taylor",), "Taylor's batch": ("taylor",), "DeepLIFT's baseline": ("deeplift",),
     "DeepLIFT by": ("deeplift",), "Ens, scaled over": ("ens",),
 }  # fmt: skip
-TOLERANCES = (0.005, 0.03)  # accuracy on training images that a slice may cost: RQ2's and RQ3's
+IN_CONVOLUTIONS = ("value of a channel", "masked")  # where a neuron has one value an image, these change nothing
 CAPTUM_IMAGES = 1000  # of the scored ones; captum takes a pass for each layer
 
 ByMetric = dict[str, dict[str, Tensor]]
 
 
 def measure(setting: Setting, seed: int, loaded: data.Data) -> dict:
-    """Semantic slices under each value of each reading.
+    """Slices under each value of each reading, and the semantic ones under combinations of them.
 
-    Tables: base (accuracy, parameters, images); points (reading, value, metric, at: theta, compression_rate, accuracy);
-    slices (reading, value, tolerance, metric, at, compression_rate, accuracy): of DeepLIFT's and Taylor's slices that
-    which leaves out the most while it costs at most the tolerance on training images.
+    Tables: base (accuracy, parameters, images); points (reading, value, method, metric, at, compression_rate,
+    accuracy), as RQ1's, of the methods and metrics that the reading touches; slices (reading, value, tolerance, metric,
+    at, compression_rate, accuracy): of DeepLIFT's and Taylor's slices that which leaves out the most while it costs at
+    most the tolerance on training images; combined, as in sensitivity_combined, of MLPs.
     """
     net = training.trained(setting, seed, loaded)
     x, y = common.scored_images(setting, loaded)
@@ -49,27 +50,33 @@ def measure(setting: Setting, seed: int, loaded: data.Data) -> dict:
     base = training.correct(net, *test, reduced=setting.reduced_evaluation)
     plain = contribution.score(net, x, y, n_classes=setting.n_classes)
     varied = [(reading, value) for reading, values in READINGS.items() for value in values[1:]]
-    if setting.model == "mlp":  # its neurons have one value an image
-        varied.remove(("value of a channel", "flatten"))
-    thetas = rq1.THETAS[::3] if setting.preset == "smoke" else common.CANDIDATE_THETAS
+    if setting.model == "mlp":
+        varied = [(reading, value) for reading, value in varied if reading not in IN_CONVOLUTIONS]
     points, chosen = [], []
     for reading, value in tqdm([("this book", ""), *varied], desc="readings", file=sys.stderr, mininterval=2):
-        metrics = TOUCHED.get(reading, contribution.METRICS)
-        scores = plain | _scores(net, x, y, reading, value, plain, setting.n_classes)
-        wanted = {metric: scores[metric] for metric in (*metrics, *common.CANDIDATE_METRICS)}
-        slices = _slices(net, x, y, wanted, thetas, reading, value)
-        for (metric, theta), one in slices.items():
-            if metric in metrics and theta in rq1.THETAS:
-                accuracy = common.sliced_correct(net, one, *test, setting).double().mean().item()
+        lead, metrics = {"reading": reading, "value": value}, TOUCHED.get(reading, contribution.METRICS)
+        by_metric = plain | _scores(net, x, y, reading, value, plain, setting.n_classes)
+        right = _before_normalisation if reading == "masked" else common.sliced_correct
+        semantic = _semantic(net, x, y, by_metric, {*metrics, *common.CANDIDATE_METRICS}, reading, value, setting)
+        slices = {("semantic", *key): one for key, one in semantic.items() if key[0] in metrics}
+        if reading not in (*sensitivity_combined.SCANS, "value of a channel"):
+            slices |= _others(by_metric, metrics, y, rq1.SHARES[:: 4 if setting.preset == "smoke" else 1])
+        for (method, metric, at), one in slices.items():
+            if method != "semantic" or at in rq1.THETAS:
+                accuracy = right(net, one, *test, setting).double().mean().item()
                 points.append(
-                    {"reading": reading, "value": value, "metric": metric, "at": theta}
+                    lead
+                    | {"method": method, "metric": metric, "at": at}
                     | {"compression_rate": one.compression_rate(net), "accuracy": accuracy}
                 )
-        candidates = {key: one for key, one in slices.items() if key[0] in common.CANDIDATE_METRICS}
         if set(metrics) & set(common.CANDIDATE_METRICS):
-            chosen += _chosen(net, x, y, test, candidates, {"reading": reading, "value": value}, setting)
+            candidates = {key: one for key, one in semantic.items() if key[0] in common.CANDIDATE_METRICS}
+            chosen += _chosen(net, x, y, test, candidates, lead, setting, right)
     whole = {"accuracy": base.double().mean().item(), "parameters": count_parameters(net), "images": len(base)}
-    return {"base": [whole], "points": points, "slices": chosen}
+    tables = {"base": [whole], "points": points, "slices": chosen}
+    if setting.model == "mlp":
+        tables["combined"] = sensitivity_combined.measure(net, x, y, _variants(net, x, y, plain, setting), setting)
+    return tables
 
 
 def _scores(
@@ -83,79 +90,124 @@ def _scores(
     if reading == "DeepLIFT's baseline":
         return contribution.score(net, x, y, ("deeplift",), n_classes, baseline=x.mean(0, keepdim=True))
     if reading == "DeepLIFT by":
-        few = data.first_per_class(y.cpu(), CAPTUM_IMAGES // n_classes)
-        return {"deeplift": _captum(net, x[few], y[few], n_classes)}
+        return {"deeplift": _captum(net, x, y, n_classes, torch.zeros_like(x[:1]))}
     if reading == "Ens, scaled over":
-        return {"ens": {name: _over_layer(plain["avg"][name], plain["var"][name]) for name in plain["avg"]}}
+        pairs = {name: (plain["avg"][name], plain["var"][name]) for name in plain["avg"]}
+        whole = {name: contribution.ensemble(avg.flatten(), var.flatten()) for name, (avg, var) in pairs.items()}
+        return {"ens": {name: value.view_as(plain["avg"][name]) for name, value in whole.items()}}
     return {}
 
 
-def _captum(net: nn.Module, x: Tensor, y: Tensor, n_classes: int) -> dict[str, Tensor]:
-    """DeepLIFT as captum's LayerDeepLift has it, which the paper used: mean over the images of a class, summed over
+def _captum(net: nn.Module, x: Tensor, y: Tensor, n_classes: int, baseline: Tensor) -> dict[str, Tensor]:
+    """DeepLIFT as captum's LayerDeepLift has it, which the paper used: mean over some images of each class, summed over
     space, float64 (n_classes, width) for each layer."""
+    from captum.attr import LayerDeepLift  # takes seconds to import, and only this reading needs it
+
     read_at = {node.name: node.target for node in neurons.trace(net).graph.nodes}
     found = {}
     for name, layer in neurons.layers(net).items():
         total = torch.zeros(n_classes, layer.width, dtype=torch.float64)
         for c in range(n_classes):
-            images = x[y == c]
+            images = x[(y == c).nonzero()[: CAPTUM_IMAGES // n_classes, 0]]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that it sets hooks and requires gradients
                 explained = LayerDeepLift(net, net.get_submodule(read_at[layer.site]))
-                part = explained.attribute(images, torch.zeros_like(images), target=c)
+                part = explained.attribute(images, baseline.expand_as(images), target=c)
             part = part.detach().double()
             total[c] = (part.flatten(2).sum(2) if part.dim() > 2 else part).mean(0)
         found[name] = total
     return found
 
 
-def _over_layer(avg: Tensor, var: Tensor) -> Tensor:
-    """Ens with Avg and Var scaled to [0, 1] over all classes of a layer at once."""
+def _variants(
+    net: nn.Module, x: Tensor, y: Tensor, plain: ByMetric, setting: Setting
+) -> dict[tuple[str, str], dict[str, Tensor]]:  # fmt: skip
+    """DeepLIFT's and Taylor's contributions under every combination of the readings of each: {(metric, which): scores},
+    this book's first."""
+    n_classes, mean = setting.n_classes, x.mean(0, keepdim=True)
+    deeplift = {
+        "zeros, this book": plain["deeplift"],
+        "mean image, this book": _scores(net, x, y, "DeepLIFT's baseline", "mean image", plain, n_classes)["deeplift"],
+        "zeros, captum": _captum(net, x, y, n_classes, torch.zeros_like(mean)),
+        "mean image, captum": _captum(net, x, y, n_classes, mean),
+    }
+    taylor = {
+        "weights, 256": plain["taylor"],
+        "weights, 64": _scores(net, x, y, "Taylor's batch", "64", plain, n_classes)["taylor"],
+        "weights, a class": _scores(net, x, y, "Taylor's batch", "a class", plain, n_classes)["taylor"],
+        "gate": _scores(net, x, y, "Taylor", "gate", plain, n_classes)["taylor"],
+    }
+    named = {"deeplift": deeplift, "taylor": taylor}
+    return {(metric, which): one for metric, by_name in named.items() for which, one in by_name.items()}
 
-    def scaled(values: Tensor) -> Tensor:
-        low, high = values.min(), values.max()
-        return (values - low) / (high - low) if high > low else torch.zeros_like(values)
 
-    return (scaled(avg) + scaled(var)) / 2
-
-
-def _slices(
-    net: nn.Module, x: Tensor, y: Tensor, scores: ByMetric, thetas: tuple[float, ...], reading: str, value: str
-) -> dict[tuple[str, float], slicing.Slice]:
-    """The slices {(metric, theta): slice} by given contributions, under a reading of the similarity or the scan."""
-    orders = {metric: {name: contribution.ranking(one) for name, one in by.items()} for metric, by in scores.items()}
+def _semantic(
+    net: nn.Module, x: Tensor, y: Tensor, by_metric: ByMetric, wanted: set[str], reading: str, value: str,
+    setting: Setting,
+) -> dict[tuple[str, float], slicing.Slice]:  # fmt: skip
+    """The semantic slices {(metric, theta): slice} by given contributions, under a reading of similarity or scan."""
+    scan = {name: values[0] for name, values in sensitivity_combined.SCANS.items()}
+    scan |= {reading: value} if reading in scan else {}
+    orders = sensitivity_combined.orders(
+        {metric: by_metric[metric] for metric in contribution.METRICS if metric in wanted}
+    )
     curves = slicing.similarity_curves(
-        net, x, y, orders, None, int(value) if reading == "images for the CKA" else 256,
-        "flatten" if value == "flatten" else "mean", centred=value != "as printed",
+        net, x, y, orders, None, int(scan["images for the CKA"]),
+        "flatten" if value == "flatten" else "mean", centred=scan["CKA"] == "centred",
     )  # fmt: skip
-    step = int(value) if reading == "step" else 1
-    found = {}
-    for metric, curve in curves.items():
-        if value == "last":
-            curve = {name: for_good(one) for name, one in curve.items()}
-        for theta in thetas:
-            found[metric, theta] = slicing.at_theta(curve, orders[metric], theta, step)
-    return found
+    thetas = sensitivity_combined.thetas(setting)
+    return {
+        (metric, theta): sensitivity_combined.scanned(curve, orders[metric], theta, scan)
+        for metric, curve in curves.items()
+        for theta in thetas
+    }
 
 
-def for_good(curve: Tensor) -> Tensor:
-    """A CKA curve (n_classes, width) that reaches a threshold where the given one does so for good: the lowest of what
-    follows."""
-    return curve.flip(1).cummin(1).values.flip(1)
+def _others(
+    by_metric: ByMetric, metrics: Sequence[str], y: Tensor, shares: Sequence[float]
+) -> dict[tuple[str, str, float], slicing.Slice]:  # fmt: skip
+    """Global and category-wise slices {(method, metric, share): slice} by given contributions."""
+    whole = contribution.overall(by_metric, torch.bincount(y.cpu()))
+    rankings = {
+        "global": sensitivity_combined.orders({metric: whole[metric] for metric in metrics}),
+        "category-wise": sensitivity_combined.orders({metric: by_metric[metric] for metric in metrics}),
+    }
+    return {
+        (method, metric, share): slicing.top_share(order, share)
+        for method, by in rankings.items()
+        for metric, order in by.items()
+        for share in shares
+    }
 
 
-def _chosen(net, x: Tensor, y: Tensor, test, slices: dict, lead: dict, setting: Setting) -> list[dict]:
+def _before_normalisation(net: nn.Module, critical, x: Tensor, y: Tensor, setting: Setting) -> Tensor:
+    """As common.sliced_correct, but what is not critical is zero where it leaves its convolution: what the batch
+    normalisation and the activation make of that zero goes on."""
+    with _weighted_masked(net, critical.masks):
+        return training.correct(net, x, y, reduced=setting.reduced_evaluation)
+
+
+@contextmanager
+def _weighted_masked(net: nn.Module, masks: slicing.Masks) -> Iterator[None]:
+    def masked(mask: Tensor) -> Callable:
+        return lambda module, given, out: out * mask.to(out).view(1, -1, *[1] * (out.dim() - 2))
+
+    hooks = [net.get_submodule(name).register_forward_hook(masked(mask)) for name, mask in masks.items()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _chosen(
+    net, x: Tensor, y: Tensor, test, slices: dict, lead: dict, setting: Setting, right: Callable
+) -> list[dict]:  # fmt: skip
     """Of the slices {(metric, theta): slice}, those that RQ2 and RQ3 would choose."""
-    judged, reduced = common.judged_images(setting, x, y), setting.reduced_evaluation
-    base = training.evaluate(net, *judged, reduced=reduced)
-    found = []
-    for (metric, theta), one in slices.items():
-        loss = base - common.sliced_correct(net, one, *judged, setting).double().mean().item()
-        found.append(common.Candidate(metric, theta, one, one.compression_rate(net), loss))
-    rows = []
-    for tolerance in TOLERANCES:
+    found, rows = common.weighed(net, slices, setting, x, y, right), []
+    for tolerance in sensitivity_combined.TOLERANCES:
         best = common.optimal(found, tolerance)
-        accuracy = common.sliced_correct(net, best.critical, *test, setting).double().mean().item()
+        accuracy = right(net, best.critical, *test, setting).double().mean().item()
         rows.append(
             lead
             | {"tolerance": tolerance, "metric": best.metric, "at": best.theta}

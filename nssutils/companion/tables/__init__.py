@@ -31,13 +31,20 @@ from nssutils.companion.tables.rq2 import (
 )
 from nssutils.companion.tables.rq3 import rq3_attacks, rq3_beyond, rq3_effort, rq3_summary, table5
 from nssutils.companion.tables.rq4 import nearer, rq4_costs, rq4_fairness, rq4_summary, table6
-from nssutils.companion.tables.sensitivity import sensitivity_distances, sensitivity_effects
+from nssutils.companion.tables.sensitivity import (
+    sensitivity_combined,
+    sensitivity_distances,
+    sensitivity_effects,
+    sensitivity_leads,
+)
+from nssutils.companion.tables.sensitivity_tasks import sensitivity_eps, sensitivity_mix
 
 __all__ = [
     "METHODS", "at_rate", "falls", "nearer", "nearest_tau", "nnslicer_base", "nnslicer_claims", "nnslicer_detection",
     "nnslicer_protection", "nnslicer_pruning", "removed_first", "rq1_base", "rq1_deeparc", "rq1_layers", "rq1_leads",
     "rq1_rates", "rq1_seconds", "rq1_sentences", "rq2_matched", "rq2_savings", "rq2_summary", "rq2_taus",
     "rq3_attacks", "rq3_beyond", "rq3_effort", "rq3_summary", "rq4_costs", "rq4_fairness", "rq4_summary",
-    "sensitivity_distances", "sensitivity_effects", "slices",
+    "sensitivity_combined", "sensitivity_distances", "sensitivity_effects", "sensitivity_eps", "sensitivity_leads",
+    "sensitivity_mix", "slices",
     "table1", "table2", "table3", "table4", "table5", "table6",
 ]  # fmt: skip

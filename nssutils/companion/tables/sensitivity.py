@@ -9,8 +9,9 @@ from nssutils.companion.fragments import METRIC_TITLES, TITLES, beside_paper, pa
 from nssutils.companion.intervals import marked, told_apart
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import METRICS, interval, names, or_nothing, printed
-from nssutils.companion.tables.rq1 import RATES, at_rate
+from nssutils.companion.tables.rq1 import METHODS, RATES, at_rate
 from nssutils.companion.tables.rq2 import removed_first
+from nssutils.studies.sensitivity_combined import SCANS
 
 OURS = "this book"  # the reading that has all others at this book's values
 
@@ -18,15 +19,32 @@ OURS = "this book"  # the reading that has all others at this book's values
 def effects(result: Result) -> pd.DataFrame:
     """Of one network: reading, value, metric, effect: the accuracy that a reading's value adds at equal compression, on
     average over the compressions that both curves reach; NaN where there are none."""
-    points = results.frame([result], "points")
-    curves = {key: one for key, one in points.groupby(["reading", "value", "metric"], sort=False)}
-    rows = []
-    for (reading, value, metric), one in curves.items():
-        if reading != OURS:
-            pairs = [(at_rate(one, rate), at_rate(curves[OURS, "", metric], rate)) for rate in RATES]
+    curves, rows = _curves(result), []
+    for (reading, value, method, metric), one in curves.items():
+        if reading != OURS and method == "semantic":
+            pairs = [(at_rate(one, rate), at_rate(curves[OURS, "", method, metric], rate)) for rate in RATES]
             gains = [theirs - ours for theirs, ours in pairs if not np.isnan(theirs - ours)]
             effect = float(np.mean(gains)) if gains else float("nan")
             rows.append({"reading": reading, "value": value, "metric": metric, "effect": effect})
+    return pd.DataFrame(rows)
+
+
+def _curves(result: Result) -> dict[tuple[str, ...], pd.DataFrame]:
+    """(reading, value, method, metric) -> points."""
+    points = results.frame([result], "points")
+    return {key: one for key, one in points.groupby(["reading", "value", "method", "metric"], sort=False)}
+
+
+def leads(result: Result) -> pd.DataFrame:
+    """Of one network: reading, value, metric, rate, lead: of semantic selection over the better of the two others, at
+    each compression that all three reach. A reading of the scan leaves the others as they are."""
+    curves, rows = _curves(result), []
+    for reading, value, method, metric in [key for key in curves if key[2] == METHODS[0]]:
+        others = [curves.get((reading, value, each, metric), curves[OURS, "", each, metric]) for each in METHODS[1:]]
+        for rate in RATES:
+            lead = at_rate(curves[reading, value, method, metric], rate) - max(at_rate(one, rate) for one in others)
+            if not np.isnan(lead):
+                rows.append({"reading": reading, "value": value, "metric": metric, "rate": rate, "lead": lead})
     return pd.DataFrame(rows)
 
 
@@ -55,6 +73,82 @@ def sensitivity_effects(found: list[Result], label: str) -> Markdown:
         "≈ where the difference cannot be told."
     )
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=3)
+
+
+@or_nothing
+def sensitivity_leads(found: list[Result], label: str) -> Markdown:
+    """How far RQ1's answer depends on the readings: semantic selection's lead under each value of each."""
+    table = []
+    for name in names(found):
+        group = [one for one in found if one.setting == name]
+        rows = pd.concat([leads(one).assign(seed=one.seed) for one in group])
+        for (reading, value), mine in rows.groupby(["reading", "value"], sort=False):
+            same = rows[rows["reading"] == OURS].merge(mine[["metric", "rate", "seed"]])
+            cells = {"setting": TITLES[name], "reading": reading, "value": value}
+            cells["metrics"] = ", ".join(METRIC_TITLES[each] for each in METRICS if each in set(mine["metric"]))
+            cells["metrics"] = "all" if mine["metric"].nunique() == len(METRICS) else cells["metrics"]
+            cells["lead (points)"], cells["ahead / ≈ / behind"] = _lead(mine, len(group))
+            cells["this book's"] = "" if reading == OURS else _lead(same, len(group))[0]
+            table.append(cells)
+    caption = (
+        "Points by which semantic selection is ahead of the better of the two others at equal compression, on average "
+        "over the metrics touched and the compressions that all three reach, and in how many of these comparisons it "
+        "is ahead, level or behind, as far as can be told; last, the same comparisons with this book's readings."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=4)
+
+
+def _lead(rows: pd.DataFrame, networks: int) -> tuple[str, str]:
+    """The mean lead, and in how many comparisons that all networks allow it is ahead, level and behind."""
+    if rows.empty:
+        return "–", "–"
+    means = rows.groupby("seed")["lead"].mean()
+    cases = [one["lead"].tolist() for _, one in rows.groupby(["metric", "rate"]) if len(one) == networks]
+    told = [told_apart(case) for case in cases]
+    return marked(f"{100 * means.mean():+.2f}", told_apart(means)), " / ".join(str(told.count(k)) for k in (1, 0, -1))
+
+
+@or_nothing
+def sensitivity_combined(found: list[Result], label: str) -> Markdown:
+    """The combination of readings whose slices lie nearest the paper's in size, beside this book's."""
+    found, table = [one for one in found if "combined" in one.tables], []
+    for name in names(found):
+        sizes = combinations([one for one in found if one.setting == name])
+        wanted = pd.Series(paper_shares(name))
+        apart = 100 * (sizes - wanted).abs().mean(axis=1)
+        for title, key in (("this book", apart.index[0]), ("nearest", apart.idxmin())):
+            row = {"setting": TITLES[name], "readings": title, **dict(zip(apart.index.names, key, strict=True))}
+            for tolerance in wanted.index:
+                row[f"may lose {100 * tolerance:g} points"] = beside_paper(
+                    f"{100 * sizes.loc[key, tolerance]:.1f}", printed(found, 100 * wanted[tolerance])
+                )
+            table.append(row | {"distance (points)": f"{apart[key]:.1f}"})
+    if not table:
+        return fragments.nothing(label, "No network here is small enough for every combination to be tried.")
+    caption = (
+        "Of every combination of the readings of slicing, that whose chosen slices lie nearest the paper's in size: "
+        "the share of the parameters (%) left out, on average over networks."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2 + len(apart.index.names))
+
+
+def combinations(group: list[Result]) -> pd.DataFrame:
+    """Of one setting: the share left out on average over networks, a row for each combination of readings (this book's
+    first), a column for each tolerance. The slice chosen is DeepLIFT's or Taylor's, by whichever leaves out more."""
+    rows = results.frame(group, "combined")
+    keys = ["seed", *SCANS, "tolerance"]
+    deeplift, taylor = (rows[rows["metric"] == metric] for metric in ("deeplift", "taylor"))
+    pairs = deeplift.merge(taylor, on=keys, suffixes=("", " of Taylor"), sort=False)
+    within = [pairs[f"loss{side}"] <= pairs["tolerance"] for side in ("", " of Taylor")]
+    both = [pairs[f"compression_rate{side}"] for side in ("", " of Taylor")]
+    larger = np.where(both[0] >= both[1], both[0], both[1])
+    lesser = np.where(pairs["loss"] <= pairs["loss of Taylor"], both[0], both[1])
+    pairs["share"] = np.select(
+        [within[0] & within[1], within[0], within[1]], [larger, both[0], both[1]], default=lesser
+    )  # fmt: skip
+    pairs = pairs.rename(columns={"variant": "DeepLIFT", "variant of Taylor": "Taylor"})
+    means = pairs.groupby(["DeepLIFT", "Taylor", *SCANS, "tolerance"], sort=False)["share"].mean()
+    return means.unstack("tolerance", sort=False)
 
 
 @or_nothing

@@ -1,0 +1,101 @@
+"""What the open readings of RQ3 and RQ4 change: the answers, and the distance to the paper's Tables 5 and 6."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from IPython.display import Markdown
+
+from nssutils.companion import fragments, results
+from nssutils.companion.fragments import TITLES, paper_grid
+from nssutils.companion.intervals import marked, told_apart
+from nssutils.companion.results import Result
+from nssutils.companion.tables.common import interval, names, or_nothing
+from nssutils.companion.tables.rq3 import ATTACK_TITLES
+
+OURS = ", this book"  # what marks the reading that is taken everywhere else
+REPLAYS = ("replay5", "replay10", "replay100")
+
+
+@or_nothing
+def sensitivity_eps(found: list[Result], label: str, base: Sequence[Result] = ()) -> Markdown:
+    """RQ3's repair at several strengths of the attacks. base: RQ3's results, at the eps that is found."""
+    base, table = _beside(base, found), []
+    for name in names(found):
+        for attack, title in ATTACK_TITLES.items():
+            rows = [(OURS, _attacked(base, name, attack)), ("", _attacked(found, name, attack))]
+            each = [(eps, mark, mine) for mark, all_ in rows if len(all_) for eps, mine in all_.groupby("eps")]
+            for eps, mark, mine in sorted(each, key=lambda one: one[0]):
+                by = {method: part.set_index("seed") for method, part in mine.groupby("method")}
+                row = {"setting": TITLES[name], "attack": title, "eps (of 255)": f"{255 * eps:.1f}{mark}"}
+                row["left (%)"] = interval(by["nss"]["left"])
+                for measure in ("ra", "raa"):
+                    row[f"{measure.upper()} (%)"] = interval(by["nss"][measure])
+                    row[f"full training ahead, {measure.upper()}"] = _points(by["full"][measure] - by["nss"][measure])
+                table.append(row | {"distance (points)": f"{_from_table5(mine, name, attack):.1f}"})
+    caption = (
+        "Repair after attacks of several strengths: the accuracy left before it on the images to repair with; RA and "
+        "RAA of NeuSemSlice, and the points by which full training is ahead of it. The distance is that of RA and RAA "
+        "from Table 5, on average over the methods; ≈ where a difference cannot be told."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, [*base, *found], texts=3)
+
+
+def _beside(base, found: list[Result]) -> list[Result]:
+    """Of this book's own results those of the same settings and presets."""
+    same = {(one.setting, one.preset) for one in found}
+    return [one for one in base if (one.setting, one.preset) in same]
+
+
+def _attacked(found, setting: str, attack: str) -> pd.DataFrame:
+    """The repairs of one setting after one attack, with the attack's eps and what it left."""
+    attacks, repairs = (results.frame(found, kind) for kind in ("attacks", "repairs"))
+    if repairs.empty:
+        return repairs
+    keys = ["setting", "seed", "attack"] + ["eps"] * ("eps" in repairs)
+    whole = repairs.merge(attacks[[*dict.fromkeys([*keys, "eps"]), "left"]], on=keys)
+    return whole[(whole["setting"] == setting) & (whole["attack"] == attack)]
+
+
+def _from_table5(rows: pd.DataFrame, setting: str, attack: str) -> float:
+    """How far RA and RAA are from Table 5's, in points, on average over the methods."""
+    means = 100 * rows.groupby("method")[["ra", "raa"]].mean()
+    apart = [
+        (means[measure.lower()] - paper_grid(5, measure).loc[(attack, setting)]).abs() for measure in ("RA", "RAA")
+    ]
+    return float(pd.concat(apart).mean())
+
+
+@or_nothing
+def sensitivity_mix(found: list[Result], label: str, base: Sequence[Result] = ()) -> Markdown:
+    """RQ4 with replayed images mixed in otherwise, and with either half of the classes as task A. base: RQ4's results,
+    whose replayed images come shuffled among the new ones."""
+    base, table = _beside(base, found), []
+    ours = results.frame(base, "methods").assign(mix=f"shuffled{OURS}")
+    rows = pd.concat([ours, results.frame(found, "methods")])
+    for name in names(found):
+        for (which, mix), mine in rows[rows["setting"] == name].groupby(["task_a", "mix"], sort=False):
+            by = {method: part.set_index("seed")[["a", "b"]] for method, part in mine.groupby("method")}
+            averages = {method: part.mean(axis=1) for method, part in by.items()}
+            rival = max(REPLAYS[:2], key=lambda method: averages[method].mean())
+            row = {"setting": TITLES[name], "task A": f"{which} five", "replayed images come": mix}
+            for method, title in (("replay10", "Replay 10%"), ("nss+replay10", "NeuSemSlice + Replay 10%")):
+                row |= {f"{title}, {task.upper()}": interval(by[method][task]) for task in ("a", "b")}
+            row["lead (points)"] = _points(averages["nss"] - averages[rival])
+            table.append(row | {"distance (points)": f"{_from_table6(mine, name):.1f}"})
+    caption = (
+        "Accuracy (%) on tasks A and B after learning B, by the half of the classes that is task A and by how replayed "
+        "images are mixed in. The lead is NeuSemSlice's over the better of Replay 5% and 10%, on average over both "
+        "tasks. The distance is that from Table 6, on average over methods and tasks; ≈ where it cannot be told."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, [*base, *found], texts=3)
+
+
+def _from_table6(rows: pd.DataFrame, setting: str) -> float:
+    """How far both tasks' accuracies are from Table 6's, in points, on average over the methods that it has."""
+    means = 100 * rows.groupby("method")[["a", "b"]].mean()
+    apart = [(means[task.lower()] - paper_grid(6, task).loc[setting]).abs() for task in ("A", "B")]
+    return float(pd.concat(apart).mean())
+
+
+def _points(values: pd.Series) -> str:
+    return marked(f"{100 * values.mean():+.2f}", told_apart(values))
