@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nssutils import models, readaptation, settings
 from nssutils.companion import results, workflow
-from nssutils.studies import STUDIES, common, nnslicer, nnslicer_detection, nnslicer_protection, rq1, rq3, rq4
+from nssutils.studies import STUDIES, common, nnslicer, nnslicer_supervised, rq1, rq3, rq4
 
 # Images a second of one AVX-512 core at the setting's size: trained on in bf16, evaluated in bf16, evaluated in fp32.
 CORE = {
@@ -67,9 +67,7 @@ def work(setting: settings.Setting) -> dict[str, Work]:
     attacked = (sum(parts.values()) + 4 * parts["test"] + 12 * parts["calibration"]) * 11  # FGSM and ten steps of PGD
     learned, few = common.sized(rq4.EPOCHS, setting), common.sized(rq4.IMAGES, setting) or train / 2
     halves = 2 if preset == "paper" else 1
-    slices = nnslicer_detection.IMAGES[preset]
-    if setting.model != "mlp":
-        slices = slices | nnslicer_detection.CONV_MOST
+    slices = nnslicer_supervised.IMAGES[preset]
     return {
         "training": Work(trained=fitted),
         "pilot_global": Work(evaluated=25 * 0.9 * test, exact=METRICS * scored),  # the first to ask for the scores
@@ -90,8 +88,7 @@ def work(setting: settings.Setting) -> dict[str, Work]:
             evaluated=halves * (chosen + 9 * 2.5 * test),
         ),
         "nnslicer": Work(
-            trained=16 * nnslicer_protection.EPOCHS[preset] * nnslicer_protection.IMAGES[preset],
-            evaluated=60 * test, exact=scored,
+            evaluated=SLICED * len(rq1.SHARES) * test, exact=scored,
             sliced=3.8 * slices["train"] + 5.2 * slices["test"] + nnslicer.RANKING[preset] * setting.n_classes,
         ),
     }  # fmt: skip

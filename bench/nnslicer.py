@@ -2,10 +2,8 @@
 of the tests, one synapse at a time, on the same network, trained for a moment on scikit-learn's digits.
 
 Target: 100 inputs at least 100 times faster. The literal form slices a few of them, its time an input is compared.
-Also printed: the most memory in use while 100 inputs are sliced, by how many terms are sorted at a time.
 """
 
-import resource
 import sys
 import time
 from pathlib import Path
@@ -30,7 +28,7 @@ traced = neurons.trace(net)
 mean_of = {
     traced.get_submodule(node.target): (means[node.all_input_nodes[0].name], means[node.name])
     for node in traced.graph.nodes
-    if neurons.kind(traced, node) == "weighted"
+    if node.op == "call_module"
 }
 
 for theta in (0.0, nnslicer.THETA):
@@ -49,8 +47,3 @@ for theta in (0.0, nnslicer.THETA):
     reached = "reached" if slow >= TARGET * fast else "missed"
     print(f"theta {theta}: {1000 * fast:.1f} ms an input, literal {slow:.1f} s: {slow / fast:.0f} times faster "
           f"(target: {TARGET}, {reached}); signs of {same:.2%} of the synapses agree")  # fmt: skip
-
-for chunk in (2**18, 2**21, 2**24):
-    nnslicer.contributions(net, x, target, means, 0.0, total=True, chunk=chunk)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{chunk:>9,} terms at a time: at most {peak:.2f} GiB in use so far")

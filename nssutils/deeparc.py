@@ -2,6 +2,8 @@
 the first layer of a module are redundant."""
 
 import copy
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,7 +17,7 @@ BATCH = 256  # images on which similarity is measured, as in DeepArc
 
 
 class DeepArcError(NssError):
-    """A unit that is not known or cannot be removed."""
+    """A unit that is not known, or cannot be removed or copied."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,53 @@ def similarities(net: nn.Module, x: Tensor) -> list[float]:
     return [similarity.cka(first, second) for first, second in pairs]
 
 
+@torch.no_grad()
+def debiased_similarities(net: nn.Module, batches: Iterable[Tensor]) -> list[float]:
+    """Debiased CKA in [-1, 1] between each unit's output and the next one's, over minibatches of images (N, C, H, W).
+
+    The batches are of equal size, DeepArc's of 256; its public code goes over the test images ten times.
+    """
+    where = next(net.parameters()).device
+    with neurons.evaluating(net):
+        traced = neurons.trace(net)
+        sites = [unit.site for unit in _units(traced)]
+        sums = torch.zeros(max(0, len(sites) - 1), 3, dtype=torch.float64)
+        for x in batches:
+            landscapes: dict[str, Tensor] = {}
+            visits = {
+                site: lambda value, site=site, seen=landscapes: seen.__setitem__(site, similarity.gram(value))
+                for site in sites
+            }
+            neurons.run(traced, visits, x.to(where))
+            for at, pair in enumerate(pairwise(sites)):
+                sums[at] += similarity.hsics(*(landscapes[site] for site in pair)).cpu()
+    return [similarity.debiased(row) for row in sums]
+
+
+def modules(found: list[Unit], alike: list[float], threshold: float = 0.99) -> list[list[Unit]]:
+    """The units grouped into modules: one that is more similar to its predecessor than the threshold joins it.
+
+    found: the units in forward order; alike: the similarity of each with the next, one fewer. (In DeepArc's public
+    modularity.py the last module ends one block too far; not here.) Raises DeepArcError where the numbers do not fit.
+    """
+    if len(alike) != max(0, len(found) - 1):
+        raise DeepArcError(f"{len(alike)} similarities given, expected {max(0, len(found) - 1)} of {len(found)} units.")
+    grouped = [[unit] for unit in found[:1]]
+    for unit, value in zip(found[1:], alike, strict=True):
+        if value > threshold:
+            grouped[-1].append(unit)
+        else:
+            grouped.append([unit])
+    return grouped
+
+
+def modularity(grouped: list[list[Unit]]) -> float:
+    """The share, in [0, 1], of the units that are in a module of more than one: DeepArc's measure of how modular a
+    network is (Ren et al. 2023, RQ1; its public modularity_analysis.py)."""
+    count = sum(len(group) for group in grouped)
+    return sum(len(group) for group in grouped if len(group) > 1) / count if count else 0.0
+
+
 def redundant(found: list[Unit], alike: list[float], threshold: float = 0.99) -> list[Unit]:
     """All but the first unit of each module: those whose similarity with their predecessor exceeds the threshold."""
     return [unit for unit, value in zip(found[1:], alike, strict=True) if value > threshold]
@@ -98,6 +147,70 @@ def remove(net: nn.Module, gone: list[Unit], x: Tensor) -> nn.Module:
         for part in unit.parts[1:]:
             slim.set_submodule(part, nn.Identity())
     return slim
+
+
+def preserving(net: nn.Module, x: Tensor) -> list[Unit]:
+    """The residual blocks whose output has the shape of their input, in forward order: those that can be removed with
+    no sewing layer, or be followed by a copy. A plain network has none. x: an image or more (N, C, H, W)."""
+    with neurons.evaluating(net):
+        around = {unit: _around(net, unit, x) for unit in units(net) if _is_block(net, unit)}
+    return [unit for unit, (before, after) in around.items() if before.shape == after.shape]
+
+
+def add(net: nn.Module, copied: list[Unit], x: Tensor) -> nn.Module:
+    """A copy of the network in which each of the given residual blocks is followed by a copy of itself, untrained
+    (DeepArc's restructuring adds blocks as well as it removes them).
+
+    x: an image or more (N, C, H, W). Raises DeepArcError for a unit that is not known or given twice, one that is no
+    residual block, and one whose output has another shape than its input, which it could not take in again.
+    """
+    known = {unit.name for unit in units(net)}
+    grown = copy.deepcopy(net).eval()
+    for at, unit in enumerate(copied):
+        if unit.name not in known:
+            raise DeepArcError(f"unit {unit.name!r} given, expected one of {', '.join(sorted(known))}.")
+        if unit in copied[:at]:
+            raise DeepArcError(f"unit {unit.name!r} given twice, expected each once.")
+        block = grown.get_submodule(unit.name)
+        if not _is_block(grown, unit):
+            raise DeepArcError(f"unit {unit.name!r} is a {type(block).__name__}, expected a residual block.")
+        before, after = _around(grown, unit, x)
+        if before.shape != after.shape:
+            shapes = tuple(before.shape[1:]), tuple(after.shape[1:])
+            raise DeepArcError(f"block {unit.name!r} makes {shapes[1]} of {shapes[0]}, expected one that keeps shape.")
+        grown.set_submodule(unit.name, nn.Sequential(block, copy.deepcopy(block)))
+    return grown
+
+
+def search(
+    net: nn.Module, among: list[Unit], x: Tensor, evaluate: Callable[[nn.Module], object], *,
+    sizes: Iterable[int] = (1, 2, 3, 4), draws: int = 5, seed: int = 0,
+) -> list[tuple[list[Unit], object]]:  # fmt: skip
+    """What can be removed: for each size as many random subsets of the units `among` as `draws`, all different, and
+    what `evaluate` gives of the network without them (DeepArc's public find_redundant.py: 5 draws a size).
+
+    Subsets are in forward order; where there are fewer of a size than draws, each comes once. x as in `remove`; all
+    randomness comes from `seed`. Raises DeepArcError for a size that the units do not have.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for size in sizes:
+        if not 0 < size <= len(among):
+            raise DeepArcError(f"size {size} given, expected from 1 to {len(among)}, the units to choose among.")
+        drawn: set[tuple[int, ...]] = set()
+        while len(drawn) < min(draws, math.comb(len(among), size)):
+            subset = tuple(sorted(torch.randperm(len(among), generator=generator)[:size].tolist()))
+            if subset in drawn:
+                continue
+            drawn.add(subset)
+            gone = [among[i] for i in subset]
+            found.append((gone, evaluate(remove(net, gone, x))))
+    return found
+
+
+def _is_block(net: nn.Module, unit: Unit) -> bool:
+    """Whether a unit is a residual block, not a single layer."""
+    return not isinstance(net.get_submodule(unit.name), nn.Linear | nn.Conv2d)
 
 
 @torch.no_grad()

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import sparse
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import precision_score, recall_score, roc_auc_score
+from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor, nn
 
 from nssutils import neurons, nnslicer, training
@@ -85,3 +88,43 @@ def judge(model: RandomForestClassifier, clean: Tensor, adversarial: Tensor) -> 
         "recall": float(recall_score(truth, probability > 0.5)),
         "auc": float(roc_auc_score(truth, probability)),
     }
+
+
+def reactions(
+    net: nn.Module, x: Tensor, means: nnslicer.Profile, theta: float, batch_size: int = 100
+) -> dict[str, np.ndarray | sparse.csc_matrix]:  # fmt: skip
+    """What a network does with images x, in four ways, each (N, features).
+
+    synapses: the contributions of all synapses to the predicted class, as NNSlicer's paper has it (Section 6.1), of
+    which most are zero; inner synapses: the same without those of the last layer, which tell the prediction itself,
+    since only those of the predicted output contribute; neurons: the contributions of all hidden neurons; feature map:
+    the values of the same neurons (means over space).
+    """
+    rows: dict[str, list] = {"synapses": [], "inner synapses": [], "neurons": []}
+    for images in x.split(batch_size):
+        predicted = training.logits(net, images).argmax(1)
+        found = nnslicer.contributions(net, images, predicted, means, theta, batch_size=batch_size)
+        flat = [value.flatten(1).cpu() for value in found.synapses.values()]
+        rows["synapses"].append(sparse.csr_matrix(torch.cat(flat, 1).numpy()))
+        rows["inner synapses"].append(sparse.csr_matrix(torch.cat(flat[:-1], 1).numpy()))
+        rows["neurons"].append(torch.cat(list(found.neurons.values()), 1).cpu().numpy())
+    values = torch.cat([value.squeeze(2) for value in neurons.record(net, x).values()], 1)
+    whole = {kind: sparse.vstack(parts, "csr") for kind, parts in rows.items() if kind != "neurons"}
+    return whole | {"neurons": np.concatenate(rows["neurons"]), "feature map": values.cpu().numpy()}
+
+
+def class_tree(seen, y: Tensor, seed: int = 0) -> DecisionTreeClassifier:
+    """A decision tree that tells the class y (N,) from what the network does with normal images, (N, features)."""
+    return DecisionTreeClassifier(random_state=seed).fit(seen.tocsc() if sparse.issparse(seen) else seen, y.numpy())
+
+
+def balanced(adversarial: np.ndarray, normal: np.ndarray) -> dict[str, float]:
+    """Precision, recall and F1 of a detector by which of the adversarial and of the normal images it calls adversarial,
+    both bool (N,)."""
+    caught, wrong = int(adversarial.sum()), int(normal.sum())
+    recall = caught / len(adversarial)
+    precision = caught / (caught + wrong) if caught + wrong else 0.0
+    return {
+        "precision": precision, "recall": recall,
+        "f1": 2 * precision * recall / (precision + recall) if caught else 0.0,
+    }  # fmt: skip

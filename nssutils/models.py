@@ -1,6 +1,8 @@
-"""The five networks of the paper (Section 5.1), sized by a width multiplier; torchvision's where it has them."""
+"""The five networks of the paper (Section 5.1), NNSlicer's and DeepArc's, sized by a width multiplier; torchvision's
+where it has them."""
 
 from collections import OrderedDict
+from functools import partial
 
 from torch import nn
 from torchvision.models import resnet, vgg
@@ -117,13 +119,13 @@ def vgg19(width: float, channels: int, image_size: int, n_classes: int) -> vgg.V
 class _ThinResNet(resnet.ResNet):
     """torchvision's ResNet with every stage `width` times as wide; its constructor scales the inner layers only."""
 
-    def __init__(self, width: float, layers: list[int], n_classes: int):
+    def __init__(self, width: float, block: type, layers: list[int], n_classes: int):
         self.width = width
-        super().__init__(resnet.Bottleneck, layers, num_classes=n_classes)
-        self.fc = nn.Linear(_scaled(512, width) * resnet.Bottleneck.expansion, n_classes)
+        super().__init__(block, layers, num_classes=n_classes)
+        self.fc = nn.Linear(_scaled(512, width) * block.expansion, n_classes)
 
     def _make_layer(self, block, planes, *args, **kwargs):
-        if planes == 64:  # the first stage: what feeds it is the stem, which resnet101 sizes
+        if planes == 64:  # the first stage: what feeds it is the stem, which _with_small_stem sizes
             self.inplanes = _scaled(64, self.width)
         return super()._make_layer(block, _scaled(planes, self.width), *args, **kwargs)
 
@@ -133,9 +135,75 @@ def resnet101(width: float, channels: int, image_size: int, n_classes: int) -> r
     if width == 1:
         net = resnet.resnet101(weights=None, num_classes=n_classes)
     else:
-        net = _ThinResNet(width, [3, 4, 23, 3], n_classes)
-    net.conv1 = nn.Conv2d(channels, _scaled(64, width), 3, padding=1, bias=False)
-    net.bn1 = nn.BatchNorm2d(_scaled(64, width))
+        net = _ThinResNet(width, resnet.Bottleneck, [3, 4, 23, 3], n_classes)
+    return _with_small_stem(net, channels)
+
+
+def resnet10(width: float, channels: int, image_size: int, n_classes: int) -> resnet.ResNet:
+    """NNSlicer's ResNet-10: one basic block a stage, of 16, 32, 64 and 128 channels, which comes nearest the 300 K
+    parameters that its paper states (Zhang et al. 2020, Section 6)."""
+    return _with_small_stem(_ThinResNet(width / 4, resnet.BasicBlock, [1, 1, 1, 1], n_classes), channels)
+
+
+def resnet18(width: float, channels: int, image_size: int, n_classes: int) -> resnet.ResNet:
+    """torchvision's ResNet-18 for small images; NNSlicer's paper states its time on it."""
+    return _with_small_stem(_ThinResNet(width, resnet.BasicBlock, [2, 2, 2, 2], n_classes), channels)
+
+
+def cifar_resnet(depth: int, width: float, channels: int, image_size: int, n_classes: int) -> nn.Sequential:
+    """The ResNet for CIFAR-10 of depth 6n + 2 (He et al. 2016, Section 4.2): a 3x3 convolution, then three stages of n
+    basic blocks, of 16, 32 and 64 channels, the last two at half the resolution of the one before, and one linear head.
+
+    Where a shortcut's shape changes it is a 1x1 convolution with BN (He et al.'s option B), as in torchvision's basic
+    block, not their parameter-free padding; DeepArc's (Ren et al. 2023) is a 1x1 convolution without BN.
+    Raises ModelError for a depth that is not 6n + 2.
+    """
+    n, over = divmod(depth - 2, 6)
+    if n < 1 or over:
+        raise ModelError(f"depth {depth} given, expected 6n + 2 for three stages of n blocks: 8, 14, 20, ….")
+    inputs = _scaled(16, width)
+    layers: dict[str, nn.Module] = {
+        "conv1": nn.Conv2d(channels, inputs, 3, padding=1, bias=False), "bn1": nn.BatchNorm2d(inputs),
+        "relu": nn.ReLU(inplace=True),
+    }  # fmt: skip
+    for stage, outputs in enumerate((_scaled(neurons, width) for neurons in (16, 32, 64)), start=1):
+        blocks, stride = [], 1 if stage == 1 else 2
+        for _ in range(n):
+            shortcut = None
+            if stride > 1 or inputs != outputs:
+                convolution = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
+                shortcut = nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+            blocks.append(resnet.BasicBlock(inputs, outputs, stride, shortcut))
+            inputs, stride = outputs, 1
+        layers[f"layer{stage}"] = nn.Sequential(*blocks)
+    layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(inputs, n_classes)}
+    net = nn.Sequential(OrderedDict(layers))
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return net
+
+
+def lenet(width: float, channels: int, image_size: int, n_classes: int) -> nn.Sequential:
+    """LeNet-5 with ReLU and max-pooling: NNSlicer's, of about the 43 K parameters that its paper states."""
+    if image_size != 28:
+        raise ModelError(f"LeNet is for 28x28 images: image size {image_size} given, expected 28.")
+    first, second, third, fourth = (_scaled(n, width) for n in (6, 16, 120, 84))
+    features = nn.Sequential(
+        nn.Conv2d(channels, first, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(first, second, 5), nn.ReLU(), nn.MaxPool2d(2),
+    )  # fmt: skip
+    classifier = nn.Sequential(
+        nn.Linear(second * 16, third), nn.ReLU(), nn.Linear(third, fourth), nn.ReLU(), nn.Linear(fourth, n_classes)
+    )
+    return nn.Sequential(OrderedDict(features=features, flatten=nn.Flatten(), classifier=classifier))
+
+
+def _with_small_stem(net: resnet.ResNet, channels: int) -> resnet.ResNet:
+    """For small images: a 3x3 convolution of stride 1 and no max-pooling before the stages."""
+    width = net.layer1[0].conv1.in_channels
+    net.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+    net.bn1 = nn.BatchNorm2d(width)
     net.maxpool = nn.Identity()
     nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
     return net
@@ -155,4 +223,7 @@ def count_parameters(net: nn.Module) -> int:
     return sum(parameter.numel() for parameter in net.parameters())
 
 
-BUILDERS = {"mlp": mlp, "alexnet": alexnet, "vgg16": vgg16, "resnet101": resnet101, "vgg19": vgg19}
+BUILDERS = {
+    "mlp": mlp, "alexnet": alexnet, "vgg16": vgg16, "resnet101": resnet101, "vgg19": vgg19, "resnet10": resnet10,
+    "lenet": lenet, **{f"resnet{depth}": partial(cifar_resnet, depth) for depth in (14, 44, 86, 110)},
+}  # fmt: skip

@@ -1,13 +1,14 @@
 """NNSlicer (Zhang et al., ESEC/FSE 2020), the dynamic-slicing peer: which neurons and synapses make the difference
 between the network's reaction to an input and its average behaviour, backtracked from chosen outputs.
 
-Contributions are whole numbers: each surviving synapse of a neuron in the slice counts once, with its sign.
+A neuron that is activated several times, a filter, has the mean over its activations as its value (Section 4.1); so it
+has one distance from its average, while contributions belong to its activations one by one. They are whole numbers:
+each operation adds the sign of the local contribution.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
@@ -17,7 +18,6 @@ from nssutils.errors import NssError
 from nssutils.slicing import Slice
 
 THETA = 0.5
-CHUNK = 2**21  # terms of weighted sums that are sorted at a time: bounds the memory
 
 Profile = Mapping[str, Tensor]  # fx node -> mean of each of its channels over the training set
 
@@ -44,7 +44,7 @@ class Contributions:
 
 def profile(net: nn.Module, x: Tensor, batch_size: int = 500) -> dict[str, Tensor]:
     """Average behaviour over images x (N, C, H, W), in eval mode, in one pass over the batches: the mean of every
-    channel (over images and space) where a weighted sum is computed and where its inputs are read."""
+    channel (over images and space) wherever the network computes one."""
     where = next(net.parameters()).device
     with torch.no_grad(), neurons.evaluating(net):
         traced = neurons.trace(net)
@@ -53,7 +53,7 @@ def profile(net: nn.Module, x: Tensor, batch_size: int = 500) -> dict[str, Tenso
 
         def add(name: str, value: Tensor) -> None:
             # In float64, so that a million images do not drown the next.
-            part = value.double().flatten(2).mean(2).sum(0) if value.dim() > 2 else value.double().sum(0)
+            part = _value(value.double()).sum(0)
             sums[name] = sums[name] + part if name in sums else part
 
         at = {name: lambda value, name=name: add(name, value) for name in _profiled(traced)}
@@ -69,28 +69,26 @@ def difference(net: nn.Module, x: Tensor, means: Profile) -> dict[str, Tensor]:
         traced = neurons.trace(net)
         _check_profile(traced, means)
         nodes = {node.name: node.target for node in _weighted_nodes(traced)}
-        at = {
-            name: lambda value, name=name: parts.__setitem__(name, neurons.reduce(value, "mean").squeeze(2))
-            for name in nodes
-        }
+        at = {name: lambda value, name=name: parts.__setitem__(name, _value(value).clone()) for name in nodes}
         neurons.run(traced, at, x.to(where))
     return {target: parts[name] - means[name].to(parts[name]) for name, target in nodes.items()}
 
 
 def contributions(
     net: nn.Module, x: Tensor, target: Tensor, means: Profile, theta: float = THETA, *,
-    synapses: bool = True, total: bool = False, batch_size: int = 16, chunk: int = CHUNK,
+    synapses: bool = True, total: bool = False, batch_size: int = 16,
 ) -> Contributions:  # fmt: skip
     """Backward analysis of inputs x (N, C, H, W) from the outputs `target`: (N,) int64, one of each input, or
-    (N, n_outputs), the contribution to begin with at each output.
+    (N, n_outputs), the contribution to begin with at each output (Zhang et al. 2020, Table 2 and Algorithm 1).
 
-    With y a neuron's weighted sum, dy and dx its and its inputs' distances from the profile `means`: of the terms
-    w_i dx_i, in ascending size, the longest run whose sums stay below theta |y| is dropped; each other one adds
-    sign(CONTRIB dy w_i dx_i) to its input and to its synapse. ReLU passes the sign where it is active, max-pooling the
-    contribution to the position of the maximum, average-pooling to all its window; BN and additions pass it on.
+    With y a neuron's value, dy and dx its and its inputs' distances from the profile `means`, an operation adds to each
+    of its inputs the sign of CONTRIB dy dx: an average and a batch normalisation to all, a maximum to those that are
+    the maximum, a rectifier to those above zero. A weighted sum, and an addition as one with weights of 1, adds the
+    sign of CONTRIB dy w dx to its inputs and its synapses, but not where w dx is among the smallest: in ascending size,
+    the longest run goes whose sum is below theta |y| in size. (No theta is printed.) A concatenation hands on.
 
     With synapses=False only neurons are kept, with total=True sums over all inputs; per-input synapses need as many
-    numbers an input as the network has weights. `chunk` bounds the memory of a step, `batch_size` that of the values.
+    numbers an input as the network has weights. `batch_size` bounds the memory.
     Raises NNSlicerError for a missing or foreign profile and for theta outside [0, 1), UnsupportedNetwork naming an
     operation that has no rule.
     """
@@ -107,7 +105,7 @@ def contributions(
         _check_profile(traced, means)
         means = {name: value.to(where) for name, value in means.items()}
         for batch, chosen in zip(x.split(batch_size), target.split(batch_size), strict=True):
-            found = _backtracked(traced, batch.to(where), chosen.to(where), means, theta, synapses, total, chunk)
+            found = _backtracked(traced, batch.to(where), chosen.to(where), means, theta, synapses)
             for side, values in enumerate(found):
                 for name, value in values.items():
                     if total:
@@ -161,30 +159,21 @@ class _Values(neurons.Visitor):
         self.values[node] = value.clone() if isinstance(value, Tensor) else value
         return value
 
-    def passed_back(self, node: fx.Node, contribution: Tensor, areas: Tensor | int = 1) -> Tensor:
-        """What a pooling hands back to its input: contribution * areas times its derivative, a whole number."""
-        (source,) = node.all_input_nodes
-        with torch.enable_grad():
-            x = self.values[source].requires_grad_()
-            args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: x if n is source else self.values[n])
-            (gradient,) = torch.autograd.grad(
-                getattr(self, node.op)(node.target, args, kwargs), x, contribution * areas
-            )
-        x.requires_grad_(False)
-        return gradient.round()
-
 
 def _backtracked(
-    traced: fx.GraphModule, x: Tensor, target: Tensor, means: Profile, theta: float, synapses: bool, total: bool,
-    chunk: int,
+    traced: fx.GraphModule, x: Tensor, target: Tensor, means: Profile, theta: float, synapses: bool
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
-    """Contributions of neurons and of synapses for one batch, synapses summed over it if `total`."""
+    """Contributions of neurons and of synapses for one batch."""
     runner = _Values(traced)
     logits = runner.run(x)
     values, sites = runner.values, {layer.site: layer.name for layer in neurons.layers_of(traced).values()}
     (last,) = (node.all_input_nodes[0] for node in traced.graph.nodes if node.op == "output")
     arrived: dict[fx.Node, Tensor] = {last: _criterion(target, logits)}
     found: tuple[dict, dict] = {}, {}
+
+    def distance(node: fx.Node) -> Tensor:
+        return _value(values[node]) - means[node.name].to(values[node])
+
     for node in reversed(traced.graph.nodes):
         what = neurons.kind(traced, node)
         if node not in arrived or what == "input":
@@ -192,106 +181,154 @@ def _backtracked(
         contribution = arrived.pop(node)
         if node.name in sites:
             found[0][sites[node.name]] = contribution.flatten(2).sum(2) if contribution.dim() > 2 else contribution
-        source = node.all_input_nodes[0]
-        if what == "weighted":
-            terms = (
-                _distance(values[source], means[source.name]),
-                values[node],
-                _distance(values[node], means[node.name]),
-            )
-            module = traced.get_submodule(node.target)
-            passed, at_synapses = _weighted(module, *terms, contribution, theta, synapses, total, chunk)
-            if synapses:
-                found[1][node.target] = at_synapses
-        elif what == "activation":
-            passed = contribution.sign() * (values[node] > 0)
-        elif what == "maxpool":
-            passed = runner.passed_back(node, contribution)
-        elif what in ("pool", "mean"):
-            passed = runner.passed_back(node, contribution, _areas(traced, node, values[source], values[node]))
+        sources = _sources(node, what)
+        source = sources[0]
+        if what == "cat":
+            passed = contribution.split([values[each].shape[1] for each in sources], 1)
         elif what == "flatten":
-            passed = contribution.reshape(values[source].shape)
-        else:  # norm, same and add hand it on, an addition to each of its inputs
-            passed = contribution
-        for reader in node.all_input_nodes if what == "add" else [source]:
-            arrived[reader] = arrived[reader] + passed if reader in arrived else passed
+            passed = [contribution.reshape(values[source].shape)]
+        elif what == "same":
+            passed = [contribution]
+        else:
+            signs = (contribution * _over_space(distance(node), contribution)).sign()
+            dx = [distance(each) for each in sources]
+            if what == "weighted":
+                module = traced.get_submodule(node.target)
+                limit = theta * _value(values[node]).abs()
+                to_input, at_synapses = _weighted(module, values[source].shape, dx[0], signs, limit, synapses)
+                passed = [to_input]
+                if synapses:
+                    found[1][node.target] = at_synapses
+            elif what == "add":
+                terms = torch.stack(dx, 2)
+                kept = _kept(terms.flatten(0, 1), theta * _value(values[node]).abs().flatten()).view_as(terms)
+                passed = [signs * _over_space(part, signs) for part in (terms.sign() * kept).unbind(2)]
+            else:
+                signs = _spread(traced, node, what, signs, values[source], values[node])
+                passed = [signs * _over_space(dx[0].sign(), signs)]
+        for reader, part in zip(sources, passed, strict=True):
+            arrived[reader] = arrived[reader] + part if reader in arrived else part
     return found
 
 
-def _weighted(
-    module: nn.Module, dx: Tensor, y: Tensor, dy: Tensor, contribution: Tensor, theta: float, synapses: bool,
-    total: bool, chunk: int,
-) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-    """The rule of weighted sums: contributions of a layer's inputs (as dx) and of its synapses (N or 1, *weight.shape).
+def _value(value: Tensor) -> Tensor:
+    """What neurons are worth, (N, channels), of (N, channels, ...): the mean over their activations."""
+    return value.flatten(2).mean(2) if value.dim() > 2 else value
 
-    A weighted sum is one unit at one position of one input; units that contribute nothing are left out at once.
+
+def _over_space(value: Tensor, like: Tensor) -> Tensor:
+    """(N, channels) as broadcast over the activations of `like` (N, channels, ...)."""
+    return value.view(*value.shape, *[1] * (like.dim() - 2))
+
+
+def _sources(node: fx.Node, what: str) -> list[fx.Node]:
+    """What an operation reads, in its order; an addition or concatenation may read one node twice."""
+    if what == "cat":
+        return list(node.args[0] if node.args else node.kwargs["tensors"])
+    if what == "add":
+        return [each for each in node.args if isinstance(each, fx.Node)]
+    return node.all_input_nodes[:1]
+
+
+def _weighted(
+    module: nn.Module, shape: torch.Size, dx: Tensor, signs: Tensor, limit: Tensor, synapses: bool
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """The rule of weighted sums: contributions of a layer's inputs (shaped `shape`) and synapses (N, *weight.shape).
+
+    dx (N, inputs): distances; signs (N, width, ...): of CONTRIB dy; limit (N, width): theta |y|. Which synapses of a
+    neuron survive is the same at all of its activations.
     """
-    weight, n, width = module.weight.flatten(1), len(dx), y.shape[1]
-    groups, window = getattr(module, "groups", 1), None
-    if isinstance(module, nn.Conv2d):
+    weight, n, width = module.weight, len(dx), module.weight.shape[0]
+    groups = getattr(module, "groups", 1)
+    apart = dx.view(n, groups, 1, -1).expand(-1, -1, width // groups, -1).reshape(n, width, -1)  # (N, width, fan-in)
+    apart = apart.view(*apart.shape, *[1] * (weight.dim() - 2))
+    positions = signs.flatten(2) if signs.dim() > 2 else signs[:, :, None]
+    # Of neurons that contribute nothing no synapse is of interest.
+    active = (positions != 0).any(2)
+    terms = (weight * apart).flatten(2)
+    survived = torch.zeros_like(terms)
+    some = terms[active]
+    survived[active] = some.sign() * _kept(some, limit[active])
+    by_group = survived.view(n * groups, width // groups, -1).transpose(1, 2)
+    to_patches = (by_group @ positions.view(n * groups, width // groups, -1)).view(n, -1, positions.shape[2])
+    if weight.dim() == 2:
+        passed, inside = to_patches.squeeze(2), None
+    else:
         window = dict(
             kernel_size=module.kernel_size, dilation=module.dilation, padding=module.padding, stride=module.stride
         )
-    patches = F.unfold(dx, **window).transpose(1, 2) if window else dx.unsqueeze(1)  # (N, positions, groups * fan-in)
-    positions, fan_in = patches.shape[1], weight.shape[1]
-    rows = patches.reshape(-1, fan_in)  # (N * positions * groups, fan-in)
-    signs = (contribution * dy).sign().reshape(n, width, positions)
-    image, unit, position = signs.nonzero(as_tuple=True)
-    row = (image * positions + position) * groups + unit // (width // groups)
-    limit, sign = theta * y.abs().reshape(n, width, positions)[image, unit, position], signs[image, unit, position]
-    to_inputs = torch.zeros_like(rows)
-    to_synapses = rows.new_zeros((1 if total else n) * width, fan_in) if synapses else None
-    for some in torch.arange(len(row), device=row.device).split(max(1, chunk // fan_in)):
-        terms = rows[row[some]] * weight[unit[some]]
-        survived = terms.sign() * _kept(terms, limit[some]) * sign[some, None]
-        to_inputs.index_add_(0, row[some], survived)
-        if synapses:
-            to_synapses.index_add_(0, unit[some] if total else image[some] * width + unit[some], survived)
-    to_inputs = to_inputs.view_as(patches)
-    passed = F.fold(to_inputs.transpose(1, 2), dx.shape[2:], **window) if window else to_inputs.squeeze(1)
-    return passed, to_synapses.reshape(-1, *module.weight.shape) if synapses else None
+        passed = F.fold(to_patches, shape[2:], **window)
+        inside = F.unfold(signs.new_ones(1, 1, *shape[2:]), **window)[0]  # (kernel, positions)
+    if not synapses:
+        return passed, None
+    # A synapse counts at the activations of its neuron at which it reads the image and not the border.
+    counts = positions @ (positions.new_ones(1, 1) if inside is None else inside).T  # (N, width, kernel or 1)
+    return passed, (survived.view(n, width, -1, counts.shape[2]) * counts[:, :, None]).view(n, *weight.shape)
 
 
 def _kept(terms: Tensor, limit: Tensor) -> Tensor:
-    """Which terms (units, fan-in) survive, bool: all but, in ascending size, those before the first whose sum with the
-    smaller ones reaches the limit (units,). A limit of 0 keeps all; of equal sizes the first index is the smaller."""
-    if terms.dtype != torch.float32 or terms.is_cuda:
-        return _kept_by_order(terms, limit)
-    # Sorting numbers is several times faster than sorting places: a float's bits turned by one put its sign behind its
-    # size, so that sorted they are the terms themselves, in ascending size.
-    bits = (terms + 0.0).numpy().view(np.uint32)  # no zero is negative
-    keys = np.sort((bits << 1) | (bits >> 31), axis=1)
-    ascending = torch.from_numpy(((keys >> 1) | (keys << 31)).view(np.float32))
-    reached = (ascending.cumsum(1).abs_() >= limit[:, None]).numpy()
-    rows, last = np.arange(len(keys)), keys.shape[1] - 1
-    first = reached.argmax(1)
-    never = ~reached[rows, first]
-    least = ascending[rows, first].abs_()
-    least[never] = torch.inf
-    kept = terms.abs() >= least[:, None]
-    # Which of equal sizes is the smaller is a matter of places: where that decides, rows are sorted by place. It does
-    # where opposite terms (their keys differ in the last bit) come before the first sum, or equal ones stand at it.
-    first[never] = last
-    opposite = (keys[:, 1:] ^ keys[:, :-1]) == 1
-    place = opposite.argmax(1) if last else first
-    decides = (opposite[rows, place] & (place < first)) if last else never & False
-    for beside in (np.maximum(first - 1, 0), np.minimum(first + 1, last)):
-        decides |= (beside != first) & (keys[rows, beside] >> 1 == keys[rows, first] >> 1)
-    if decides.any():
-        kept[decides] = _kept_by_order(terms[decides], limit[decides])
-    return kept
-
-
-def _kept_by_order(terms: Tensor, limit: Tensor) -> Tensor:
-    """`_kept` by the literal way: every term's place in ascending size."""
+    """Which terms (units, fan-in) survive, bool: all but, in ascending size, those up to the last whose sum with the
+    smaller ones is below the limit (units,). A limit of 0 keeps all; of equal sizes the first index is the smaller."""
     order = terms.abs().sort(dim=1, stable=True).indices
-    reached = terms.gather(1, order).cumsum(1).abs() >= limit[:, None]
-    return torch.zeros_like(reached).scatter_(1, order, reached.byte().cummax(1).values.bool())
+    below = terms.gather(1, order).cumsum(1).abs() < limit[:, None]
+    # Signed sums may come back below the limit: what precedes the last such goes too.
+    kept = below.flip(1).byte().cummax(1).values.flip(1) == 0
+    return torch.zeros_like(kept).scatter_(1, order, kept)
 
 
-def _distance(value: Tensor, mean: Tensor) -> Tensor:
-    """How far values (N, channels, …) are from the channels' means."""
-    return value - mean.to(value).view(-1, *[1] * (value.dim() - 2))
+def _spread(
+    traced: fx.GraphModule, node: fx.Node, what: str, signs: Tensor, x: Tensor, y: Tensor
+) -> Tensor:  # fmt: skip
+    """What arrives at each input x of an operation: the `signs` of the outputs y that read it, summed."""
+    if what == "norm":
+        return signs
+    if what == "activation":
+        return signs * (x > 0)
+    if what == "mean":
+        return _over_space(signs.flatten(2).sum(2) if signs.dim() > 2 else signs, x).expand_as(x)
+    if _target(traced, node) in _ADAPTIVE:
+        rows, columns = (_windows(n, m).to(signs) for n, m in zip(x.shape[2:], y.shape[2:], strict=True))
+        return rows.T @ signs @ columns
+    window, borders = _window(traced, node, x, y)
+    fill = -torch.inf if what == "maxpool" else 0.0  # beyond the border there is nothing to be the maximum
+    padded = F.pad(x, borders, value=fill)
+    patches = F.unfold(padded.flatten(0, 1)[:, None], **window)  # (N * channels, kernel, positions)
+    each = signs.reshape(len(patches), 1, -1).expand_as(patches)
+    if what == "maxpool":
+        each = each * (patches == y.reshape(len(patches), 1, -1))
+    back = F.fold(each, padded.shape[2:], **window).view_as(padded)
+    return back[:, :, borders[2] : borders[2] + x.shape[2], borders[0] : borders[0] + x.shape[3]]
+
+
+def _windows(n: int, m: int) -> Tensor:
+    """Which of n positions each of m outputs of an adaptive average is the mean of, bool (m, n): from floor(i n / m) to
+    ceil((i + 1) n / m)."""
+    i, at = torch.arange(m)[:, None], torch.arange(n)
+    return (at >= i * n // m) & (at < -(-(i + 1) * n // m))
+
+
+def _window(traced: fx.GraphModule, node: fx.Node, x: Tensor, y: Tensor) -> tuple[dict, tuple[int, ...]]:
+    """How a pooling of x (N, C, H, W) to y moves, and by how much its image is widened on each side for that."""
+    if node.op == "call_module":
+        module = traced.get_submodule(node.target)
+        given = {name: getattr(module, name, None) for name in ("kernel_size", "stride", "padding", "dilation")}
+    else:
+        names = ("kernel_size", "stride", "padding", "dilation" if node.target in _MAXIMUM else "ceil_mode")
+        given = dict(zip(names, node.args[1:], strict=False)) | node.kwargs
+    kernel = _pair(given["kernel_size"])
+    stride, padding, dilation = (
+        kernel if given.get(name) in (None, ()) and name == "stride" else _pair(given.get(name) or default)
+        for name, default in (("stride", 1), ("padding", 0), ("dilation", 1))
+    )
+    # With ceil_mode the last window reaches beyond the border.
+    reach = [(m - 1) * s + d * (k - 1) + 1 for m, s, d, k in zip(y.shape[2:], stride, dilation, kernel, strict=True)]
+    after = [max(0, r - n - p) for r, n, p in zip(reach, x.shape[2:], padding, strict=True)]
+    window = dict(kernel_size=kernel, dilation=dilation, stride=stride)
+    return window, (padding[1], after[1], padding[0], after[0])
+
+
+def _pair(value) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
 
 
 def _criterion(target: Tensor, logits: Tensor) -> Tensor:
@@ -305,25 +342,16 @@ def _criterion(target: Tensor, logits: Tensor) -> Tensor:
     )
 
 
-def _areas(traced: fx.GraphModule, node: fx.Node, x: Tensor, pooled: Tensor) -> Tensor | int:
-    """How many positions of x (N, C, H, W) each output of an average is the mean of: adaptive pooling's windows reach
-    from floor(i n / m) to ceil((i + 1) n / m)."""
-    if neurons.kind(traced, node) == "mean":
-        return x.numel() // pooled.numel()
-    module = traced.get_submodule(node.target) if node.op == "call_module" else None
-    if isinstance(module, nn.AvgPool2d):
-        sides = module.kernel_size
-        return sides**2 if isinstance(sides, int) else sides[0] * sides[1]
-    sides = []
-    for n, m in zip(x.shape[2:], pooled.shape[2:], strict=True):
-        i = torch.arange(m, device=x.device)
-        sides.append(-(-(i + 1) * n // m) - i * n // m)
-    return sides[0][:, None] * sides[1]
-
-
-_PASSED_ON = ("input", "output", "shape", "norm", "same", "flatten", "add", "maxpool", "mean")
+_PASSED_ON = ("input", "output", "shape", "norm", "same", "flatten", "mean")
 _RELU = (nn.ReLU, F.relu, torch.relu, torch.relu_, "relu", "relu_")
-_AVERAGE = (nn.AdaptiveAvgPool2d, F.adaptive_avg_pool2d, nn.AvgPool2d)
+_MAXIMUM = (nn.MaxPool2d, F.max_pool2d, torch.max_pool2d)
+_AVERAGE = (nn.AvgPool2d, F.avg_pool2d)
+_ADAPTIVE = (nn.AdaptiveAvgPool2d, F.adaptive_avg_pool2d)
+
+
+def _target(traced: fx.GraphModule, node: fx.Node):
+    """What a node calls: the type of a module, or a function."""
+    return type(traced.get_submodule(node.target)) if node.op == "call_module" else node.target
 
 
 def _check(traced: fx.GraphModule) -> None:
@@ -331,18 +359,25 @@ def _check(traced: fx.GraphModule) -> None:
     for node in traced.graph.nodes:
         what = neurons.kind(traced, node)
         module = traced.get_submodule(node.target) if node.op == "call_module" else None
-        target = node.target if module is None else type(module)
+        target = _target(traced, node)
         if what == "weighted":
             good = getattr(module, "padding_mode", "zeros") == "zeros" and getattr(module, "padding", 0) != "same"
-        elif what == "pool":
-            # Windows that are cut at the border are means of fewer positions; no network here has them.
-            good = target in _AVERAGE and (target is not nn.AvgPool2d or not (module.padding or module.ceil_mode))
+        elif what in ("pool", "maxpool"):
+            good = target in (*_MAXIMUM, *_AVERAGE, *_ADAPTIVE)
+            if target in _AVERAGE:  # one that is cut at the border is an average of fewer positions
+                odd = node.args[3:] or {"padding", "ceil_mode"} & node.kwargs.keys()
+                good = not (odd if module is None else module.padding or module.ceil_mode)
+        elif what == "cat":
+            good = (node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)) == 1
+        elif what == "add":
+            good = len(_sources(node, what)) == len(node.args) == 2 and not node.kwargs
         else:
             good = what in _PASSED_ON or (what == "activation" and target in _RELU)
         if not good:
             raise neurons.UnsupportedNetwork(
                 f"NNSlicer has no rule for {node.name!r} ({module if module is not None else target}); expected "
-                "Linear, Conv2d (zero padding, in numbers), BatchNorm, ReLU, pooling, flattening and additions."
+                "Linear, Conv2d (zero padding, in numbers), BatchNorm, ReLU, pooling, flattening, additions and "
+                "concatenations of channels."
             )
 
 
@@ -351,9 +386,8 @@ def _weighted_nodes(traced: fx.GraphModule) -> list[fx.Node]:
 
 
 def _profiled(traced: fx.GraphModule) -> set[str]:
-    """Nodes whose average is needed: weighted sums and what they read."""
-    nodes = _weighted_nodes(traced)
-    return {node.name for node in nodes} | {node.all_input_nodes[0].name for node in nodes}
+    """Nodes whose average is needed: all whose values are neurons."""
+    return {node.name for node in traced.graph.nodes if neurons.kind(traced, node) not in ("output", "shape")}
 
 
 def _check_profile(traced: fx.GraphModule, means: Profile) -> None:

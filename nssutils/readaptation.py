@@ -1,6 +1,7 @@
 """Re-adaptation (Section 4.2): attack a network, then repair it by training what a slice or DeepArc names (RQ3)."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -86,6 +87,57 @@ def critical_units(net: nn.Module, x: Tensor, adversarial: Tensor, threshold: fl
     gone = deeparc.redundant(found, deeparc.similarities(net, x[: deeparc.BATCH]), threshold)
     changed = _changes(net, found, x[: deeparc.BATCH], adversarial[: deeparc.BATCH])
     return [unit for unit in found if unit not in gone and changed[unit.name] <= threshold]
+
+
+def dropping_units(net: nn.Module, x: Tensor, adversarial: Tensor, count: int = 5) -> list[deeparc.Unit]:
+    """DeepArc's critical units by its own public code (rq4_demo.ipynb): those at which the biased CKA between what they
+    give for images x and for their adversarial counterparts, both (N, C, H, W), falls most from one unit to the next.
+
+    The `count` largest falls, the largest first; fewer where there are fewer. The first unit has no predecessor and is
+    not among them. DeepArc takes 5 blocks and 1,000 images.
+    """
+    if count < 1:
+        raise NssError(f"count={count!r} given, expected at least 1 unit to repair.")
+    found = deeparc.units(net)
+    alike = _changes(net, found, x, adversarial)
+    falls = {after: alike[before.name] - alike[after.name] for before, after in pairwise(found)}
+    return sorted(falls, key=lambda unit: -falls[unit])[:count]
+
+
+def repair_units(
+    net: nn.Module, x: Tensor, adversarial: Tensor, y: Tensor, units: list[deeparc.Unit], *,
+    epochs: int = 10, lr: float = 1e-3, batch_size: int = BATCH, seed: int = 0, reduced: bool = False,
+) -> nn.Module:  # fmt: skip
+    """Train all parameters of the given units in place by DeepArc's loss, 0.5 MSE + 0.5 CE (its public rq4_demo.ipynb).
+
+    x, adversarial: images (N, C, H, W) and their counterparts; y: labels (N,). CE is the mean of those of both. MSE is
+    that between what the first unit, the one with the largest fall, gives on both and what it gave on the clean images
+    before the repair: so does the public code, which compares no logits or one-hot labels. Its optimiser, too, SGD with
+    momentum 0.9; batch normalisation keeps its statistics, as in `repair`, and the learning rate falls linearly.
+    Raises NssError without units, and freezing.FreezingError where the loss is no longer finite.
+    """
+    if not units:
+        raise NssError("no units given to repair, expected at least one, as from dropping_units.")
+    elements = freezing.whole(net, [part for unit in units for part in unit.parts])
+    first, seen = net.get_submodule(units[0].parts[-1]), []
+    hook = first.register_forward_hook(lambda *args: seen.append(args[2].clone()))
+    try:
+        training.logits(net, x, batch_size=250)
+        wanted = torch.cat(seen)
+
+        def loss(batch: Tensor) -> Tensor:
+            seen.clear()
+            both = net(torch.cat([x[batch], adversarial[batch]]))
+            (given,) = seen
+            apart = F.mse_loss(given.float(), torch.cat([wanted[batch]] * 2).float())
+            return 0.5 * apart + 0.5 * F.cross_entropy(both, torch.cat([y[batch]] * 2))
+
+        return freezing.tune(
+            net, elements, loss, len(x), lambda some: torch.optim.SGD(some, lr, momentum=0.9),
+            epochs=epochs, batch_size=batch_size, seed=seed, reduced=reduced, decay=True,
+        )  # fmt: skip
+    finally:
+        hook.remove()
 
 
 def trainable(net: nn.Module, method: str, critical, units: list[deeparc.Unit]) -> dict[str, Tensor]:

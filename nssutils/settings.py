@@ -1,4 +1,4 @@
-"""The six settings of the paper (Section 5.1) and the presets they run at."""
+"""The six settings of the paper (Section 5.1), those of its peers' papers, and the presets they run at."""
 
 import platform
 from dataclasses import dataclass, fields, replace
@@ -89,6 +89,29 @@ _PAPER = {
     ),
 }
 
+# NNSlicer's (Zhang et al. 2020, Section 6), small enough for a processor at preset paper.
+_PEERS = {
+    "resnet10-cifar10": Setting(
+        "resnet10-cifar10",
+        model="resnet10",
+        dataset="cifar10",
+        **(_CONV | {"sizes": (16, 24, 32, 32), "reduced": False}),
+        **_WHOLE,
+    ),
+    "lenet-mnist": Setting("lenet-mnist", dataset="mnist", **(_MLP | {"model": "lenet", "epochs": 10}), **_WHOLE),
+}
+# DeepArc's (Ren et al. 2023, RQ1) but for the deepest, 152; in fp32, as its public code trains them.
+_PEERS |= {
+    f"resnet{depth}-cifar10": Setting(
+        f"resnet{depth}-cifar10",
+        model=f"resnet{depth}",
+        dataset="cifar10",
+        **(_CONV | dict(epochs=100, label_smoothing=0.0, reduced=False)),
+        **_WHOLE,
+    )
+    for depth in (14, 44, 86, 110)
+}
+
 # The paper's data, smaller networks, shorter training: all chapters take one core one to two hours a setting and seed.
 _QUICK = {
     "mlp-mnist": dict(epochs=5, score_size=10_000),
@@ -108,6 +131,16 @@ _QUICK = {
         test_size=1_000,
     ),
     "vgg19-imagenet10": dict(width=0.25, image_size=64, sizes=(), epochs=30, score_size=2_560, test_size=1_000),
+    "resnet10-cifar10": dict(epochs=8, train_size=20_000, test_size=2_000),
+    "lenet-mnist": dict(epochs=5),
+}
+# The deeper, the fewer images; the deepest are half as wide. A core trains each within a quarter of an hour.
+_DEEP = dict(image_size=16, batch_size=64, lr=0.05, test_size=2_000)
+_QUICK |= {
+    "resnet14-cifar10": _DEEP | dict(epochs=10, train_size=20_000),
+    "resnet44-cifar10": _DEEP | dict(epochs=10, train_size=10_000),
+    "resnet86-cifar10": _DEEP | dict(epochs=8, train_size=10_000, width=0.5),
+    "resnet110-cifar10": _DEEP | dict(epochs=8, train_size=10_000, width=0.5),
 }
 
 # The paper's networks on a processor: what a GPU does not decide is as in preset paper.
@@ -118,6 +151,12 @@ _OVERNIGHT = {
     "vgg16-cifar10": dict(epochs=20, score_size=5_000),
     "resnet101-cifar10": dict(seeds=(0,), epochs=12, score_size=2_560, test_size=2_000),
     "vgg19-imagenet10": dict(seeds=(0,), image_size=96, epochs=40, sizes=(48, 64, 96, 96), score_size=2_560),
+    "resnet10-cifar10": dict(),
+    "lenet-mnist": dict(),
+    "resnet14-cifar10": dict(epochs=20, sizes=(16, 24, 32, 32)),
+    "resnet44-cifar10": dict(seeds=(0,), epochs=16, sizes=(16, 16, 24, 32), test_size=5_000),
+    "resnet86-cifar10": dict(seeds=(0,), epochs=12, sizes=(16, 16, 24, 32), test_size=2_000),
+    "resnet110-cifar10": dict(seeds=(0,), epochs=12, sizes=(16, 16, 24, 32), test_size=2_000),
 }
 
 # Scikit-learn's 1,797 handwritten digits, on thin networks: the whole path in minutes, no number worth quoting. What
@@ -129,9 +168,17 @@ _SMOKE = {
     "vgg16-cifar10": dict(width=0.125, epochs=4, sizes=(16, 32)),
     "resnet101-cifar10": dict(width=0.125, image_size=16, epochs=4),
     "vgg19-imagenet10": dict(width=0.125, epochs=5),
+    "resnet10-cifar10": dict(width=0.5, epochs=6),
+    "lenet-mnist": dict(epochs=8),
+    "resnet14-cifar10": dict(width=0.25, image_size=8, epochs=4),
+    "resnet44-cifar10": dict(width=0.25, image_size=8, batch_size=128, epochs=4),
+    "resnet86-cifar10": dict(width=0.25, image_size=8, epochs=4),
+    "resnet110-cifar10": dict(width=0.25, image_size=8, epochs=4),
 }
 
-NAMES = tuple(_PAPER)
+NAMES = tuple(_PAPER)  # the paper's
+PEERS = tuple(_PEERS)
+KNOWN = NAMES + PEERS
 
 # What the machine decides: a measurement by either arithmetic stands on a machine that has only the other.
 MACHINES = ("reduced", "reduced_evaluation")
@@ -145,15 +192,15 @@ def get(name: str, preset: str = "paper", **changes) -> Setting:
     Raises SettingError, naming the known names, for an unknown setting, preset or field, and for a value of the wrong
     type.
     """
-    if name not in _PAPER:
-        raise SettingError(f"unknown setting {name!r}; known: {', '.join(NAMES)}.{near_miss(name, NAMES)}")
+    if name not in KNOWN:
+        raise SettingError(f"unknown setting {name!r}; known: {', '.join(KNOWN)}.{near_miss(name, KNOWN)}")
     if preset not in PRESETS:
         raise SettingError(f"unknown preset {preset!r}; known: {', '.join(PRESETS)}.{near_miss(preset, PRESETS)}")
     known = [field.name for field in fields(Setting)]
     for change in changes:
         if change not in known:
             raise SettingError(f"unknown field {change!r}; known: {', '.join(known)}.{near_miss(change, known)}")
-    setting = _PAPER[name]
+    setting = (_PAPER | _PEERS)[name]
     if preset == "quick":
         fast = dict(reduced_evaluation=setting.reduced)
         setting = replace(setting, preset="quick", seeds=(0, 1, 2), **(fast | _QUICK[name]))
@@ -162,7 +209,7 @@ def get(name: str, preset: str = "paper", **changes) -> Setting:
         fast |= dict(seeds=(0, 1, 2))
         setting = replace(setting, preset="overnight", **(fast | _OVERNIGHT[name]))
     if preset == "smoke":
-        size = dict(image_size=28 if setting.model == "mlp" else 32)
+        size = dict(image_size=28 if setting.channels == 1 else 32)
         small = dict(preset="smoke", dataset="digits", seeds=(0,), held_size=200, test_size=200, score_size=400)
         small |= dict(batch_size=64, sizes=(), augment=False, reduced=False, reduced_evaluation=False)
         setting = replace(setting, **(small | size | _SMOKE[name]))

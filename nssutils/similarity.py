@@ -1,9 +1,17 @@
-"""Centred kernel alignment (CKA), and the CKA of every prefix of a layer's neurons in closed form."""
+"""Centred kernel alignment (CKA), debiased CKA over minibatches, and the CKA of every prefix of a layer's neurons in
+closed form."""
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from nssutils.errors import NssError
+
+
+class SimilarityError(NssError):
+    """Landscapes that cannot be compared."""
+
 
 # Entries of one block of per-neuron Gram matrices: 2^22 float64 are 32 MiB.
 _BLOCK = 2**22
@@ -22,6 +30,49 @@ def cka(first: Tensor, second: Tensor) -> float:
     """CKA of two landscapes (N, N) in [0, 1] (the paper's Eq. 2): their cosine; 0 where one of them is zero."""
     norms = first.norm() * second.norm()
     return ((first * second).sum() / norms).item() if norms > 0 else 0.0
+
+
+def hsic(first: Tensor, second: Tensor) -> Tensor:
+    """The unbiased estimate HSIC_1 of how much two landscapes (N, N) of the same N samples depend on each other: a
+    float64 scalar, 0 on average where they do not, and so negative at times (Song et al. 2012).
+
+    Whether the landscapes are centred makes no difference. Raises SimilarityError for fewer than 4 samples and for
+    landscapes of different samples.
+    """
+    n = len(first)
+    if first.shape != (n, n) or second.shape != (n, n):
+        raise SimilarityError(
+            f"landscapes {tuple(first.shape)} and {tuple(second.shape)} given, expected both (N, N) for the same N."
+        )
+    if n < 4:
+        raise SimilarityError(f"landscapes of {n} samples given, expected at least 4: the estimate divides by N - 3.")
+    # The diagonals are what biases the usual estimate: a sample is always like itself.
+    k, m = (matrix.double() - matrix.double().diagonal().diag() for matrix in (first, second))
+    rows, columns = k.sum(1), m.sum(1)
+    means = rows.sum() * columns.sum() / ((n - 1) * (n - 2))
+    return ((k * m).sum() + means - 2 / (n - 2) * (rows @ columns)) / (n * (n - 3))
+
+
+def hsics(first: Tensor, second: Tensor) -> Tensor:
+    """What debiased CKA needs of one minibatch: HSIC_1 of both landscapes (N, N), of the first with itself and of the
+    second with itself, float64 (3,)."""
+    return torch.stack([hsic(first, second), hsic(first, first), hsic(second, second)])
+
+
+def debiased(sums: Tensor) -> float:
+    """Debiased CKA in [-1, 1] from the `hsics` (3,) summed over minibatches of equal size; 0 where one of the two does
+    not vary.
+
+    Sums, or means, first, and then the ratio: that of one minibatch is biased, even where its parts are not (Nguyen et
+    al. 2021).
+    """
+    both, first, second = sums.tolist()
+    return both / (first * second) ** 0.5 if first > 0 and second > 0 else 0.0
+
+
+def minibatch_cka(batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Debiased CKA in [-1, 1] of two layers from their landscapes (N, N), minibatch by minibatch of equal size."""
+    return debiased(sum(hsics(*pair) for pair in batches))
 
 
 def prefix_cka(acts: Tensor, order: Tensor, centred: bool = True) -> Tensor:

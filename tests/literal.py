@@ -55,13 +55,15 @@ def steps(net: nn.Module) -> list[nn.Module]:
 
 
 def nnslicer(net: nn.Sequential, x: Tensor, chosen: int, mean_of: dict[nn.Module, tuple], theta: float) -> tuple:
-    """NNSlicer for one input x (C, H, W) or (features,): one weighted sum, one synapse at a time.
+    """NNSlicer's Algorithm 1 for one input x (C, H, W) or (features,): one activation, one synapse at a time.
 
-    mean_of: {Linear or Conv2d: (means of its inputs' channels, means of its outputs' channels)}.
+    mean_of: {module: (means of its inputs' channels, means of its outputs' channels)}; of a Residual, (those of x, of
+    what its body gives, of their sum).
     Returns contributions at the output of each module, {module: (shape of its output)}, and of its synapses.
     """
     at_outputs: dict[nn.Module, Tensor] = {}
-    at_synapses = {module: torch.zeros_like(module.weight) for module in net.modules() if module in mean_of}
+    weighted = [module for module in mean_of if isinstance(module, nn.Linear | nn.Conv2d)]
+    at_synapses = {module: torch.zeros_like(module.weight) for module in weighted}
     with torch.no_grad():
         out = net(x[None])[0]
         contribution = torch.zeros_like(out)
@@ -78,21 +80,18 @@ def _back(net, x, contribution, mean_of, theta, at_outputs, at_synapses) -> Tens
     for i in range(len(chain) - 1, -1, -1):
         module, before, after = chain[i], values[i], values[i + 1]
         at_outputs[module] = contribution
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            contribution = _sums(module, before, after, contribution, *mean_of[module], theta, at_synapses[module])
-        elif isinstance(module, nn.ReLU):
-            contribution = _relu(after, contribution)
-        elif isinstance(module, nn.Flatten):
+        if isinstance(module, nn.Flatten):
             contribution = contribution.reshape(before.shape)
-        elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
-            contribution = _pool(module, before, after, contribution)
         elif isinstance(module, Residual):
-            contribution = _relu(after, contribution)
-            contribution = contribution + _back(
-                module.body, before, contribution, mean_of, theta, at_outputs, at_synapses
-            )
+            at_x, at_body, at_sum = mean_of[module]
+            body = module.body(before.clone()[None])[0]
+            contribution = _each(module.act, before + body, after, contribution, at_sum, mean_of[module.act][1])
+            straight, through = _addition(before, body, contribution, at_x, at_body, at_sum, theta)
+            contribution = straight + _back(module.body, before, through, mean_of, theta, at_outputs, at_synapses)
+        elif isinstance(module, nn.Linear | nn.Conv2d):
+            contribution = _sums(module, before, after, contribution, *mean_of[module], theta, at_synapses[module])
         else:
-            assert isinstance(module, nn.BatchNorm2d), module
+            contribution = _each(module, before, after, contribution, *mean_of[module])
     return contribution
 
 
@@ -100,52 +99,67 @@ def _sign(value: float) -> int:
     return (value > 0) - (value < 0)
 
 
-def _relu(after: Tensor, contribution: Tensor) -> Tensor:
-    out = torch.zeros_like(contribution)
-    for index in product(*map(range, out.shape)):
-        out[index] = _sign(contribution[index].item()) if after[index] > 0 else 0
-    return out
+def _apart(value: Tensor, mean: Tensor) -> list[float]:
+    """How far each neuron's value, the mean of its activations, is from its average."""
+    return [value[n].mean().item() - mean[n].item() for n in range(len(value))]
+
+
+def _surviving(terms: list[float], y: float, theta: float) -> list[int]:
+    """Which local contributions survive the cut: not those up to the largest index, in ascending size, up to which
+    their sum stays below theta."""
+    order = sorted(range(len(terms)), key=lambda i: abs(terms[i]))
+    cut = 0
+    for j in range(1, len(order) + 1):
+        if abs(sum(terms[i] for i in order[:j])) < theta * abs(y):
+            cut = j
+    return order[cut:]
 
 
 def _sums(module, before, after, contribution, mean_before, mean_after, theta, at_synapses) -> Tensor:
     """The rule of weighted sums; `at_synapses` gains what the synapses contribute."""
     out, weight = torch.zeros_like(before), module.weight.tolist()
-    dx = before - mean_before.to(before).view(-1, *[1] * (before.dim() - 1))
-    dx, means = dx.tolist(), mean_after.tolist()
-    for unit in product(*map(range, after.shape)):
-        y = after[unit].item()
-        towards = contribution[unit].item() * (y - means[unit[0]])
-        if not towards:
-            continue
-        terms = []  # (w dx, position of the input, position of the synapse)
-        if isinstance(module, nn.Linear):
-            terms = [(weight[unit[0]][i] * dx[i], (i,), (unit[0], i)) for i in range(len(dx))]
-        else:
-            for c, i, j in product(*map(range, module.weight.shape[1:])):
-                group = unit[0] // (len(weight) // module.groups)
-                channel = group * module.weight.shape[1] + c
-                row = unit[1] * module.stride[0] + i * module.dilation[0] - module.padding[0]
-                column = unit[2] * module.stride[1] + j * module.dilation[1] - module.padding[1]
-                if 0 <= row < before.shape[1] and 0 <= column < before.shape[2]:
-                    term = weight[unit[0]][c][i][j] * dx[channel][row][column]
-                    terms.append((term, (channel, row, column), (unit[0], c, i, j)))
-        terms.sort(key=lambda term: abs(term[0]))
-        dropped = 0.0
-        while terms and abs(dropped + terms[0][0]) < theta * abs(y):
-            dropped += terms.pop(0)[0]
-        for term, place, synapse in terms:
-            out[place] += _sign(towards * term)
-            at_synapses[synapse] += _sign(towards * term)
+    dx, dy = _apart(before, mean_before), _apart(after, mean_after)
+    for n in range(len(weight)):
+        inputs = list(product(*map(range, module.weight.shape[1:])))  # (channel, row and column of the kernel)
+        first = n // (len(weight) // getattr(module, "groups", 1)) * module.weight.shape[1]
+        terms = [module.weight[(n, *i)].item() * dx[first + i[0]] for i in inputs]
+        for i in _surviving(terms, after[n].mean().item(), theta):
+            for position in product(*map(range, after.shape[1:])):
+                place = (first + inputs[i][0],)
+                for axis, (at, tap) in enumerate(zip(position, inputs[i][1:], strict=True)):
+                    shift = tap * module.dilation[axis] - module.padding[axis]
+                    place += (at * module.stride[axis] + shift,)
+                if all(0 <= at < size for at, size in zip(place, before.shape, strict=True)):
+                    sign = _sign(contribution[(n, *position)].item() * dy[n] * terms[i])
+                    out[place] += sign
+                    at_synapses[(n, *inputs[i])] += sign
     return out
 
 
-def _pool(module, before, after, contribution) -> Tensor:
-    """To the first maximum of the window, or to all of an average's window."""
-    out, size = torch.zeros_like(before), module.kernel_size
-    for c, i, j in product(*map(range, after.shape)):
-        window = list(product((c,), range(i * size, (i + 1) * size), range(j * size, (j + 1) * size)))
+def _addition(x, body, contribution, at_x, at_body, at_sum, theta) -> tuple[Tensor, Tensor]:
+    """The rule of weighted sums for two inputs whose weights are 1."""
+    out, dy = (torch.zeros_like(x), torch.zeros_like(x)), _apart(x + body, at_sum)
+    for n in range(len(x)):
+        terms = [_apart(x, at_x)[n], _apart(body, at_body)[n]]
+        for i in _surviving(terms, (x + body)[n].mean().item(), theta):
+            for position in product(*map(range, x.shape[1:])):
+                place = (n, *position)
+                out[i][place] += _sign(contribution[place].item() * dy[n] * terms[i])
+    return out
+
+
+def _each(module, before, after, contribution, mean_before, mean_after) -> Tensor:
+    """The rules of a rectifier, a scale, a maximum and an average."""
+    out, dx, dy = torch.zeros_like(before), _apart(before, mean_before), _apart(after, mean_after)
+    for place in product(*map(range, after.shape)):
+        inputs = [place]
+        if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+            (n, i, j), size = place, module.kernel_size
+            inputs = list(product((n,), range(i * size, (i + 1) * size), range(j * size, (j + 1) * size)))
         if isinstance(module, nn.MaxPool2d):
-            window = [max(window, key=lambda place: before[place].item())]
-        for place in window:
-            out[place] += contribution[c, i, j]
+            inputs = [each for each in inputs if before[each] == after[place]]
+        if isinstance(module, nn.ReLU):
+            inputs = [each for each in inputs if before[each] > 0]
+        for each in inputs:
+            out[each] += _sign(contribution[place].item() * dy[place[0]] * dx[place[0]])
     return out

@@ -1,10 +1,14 @@
 """DeepArc: units, similarity, removal, and the parameter counts behind the paper's sentences."""
 
+import copy
+import itertools
+
 import pytest
 import torch
 from torch import nn
 
-from nssutils import deeparc, models, settings
+from nssutils import deeparc, freezing, models, readaptation, settings, similarity
+from nssutils.errors import NssError
 
 
 @pytest.mark.parametrize(
@@ -62,3 +66,166 @@ def test_an_unknown_unit_is_refused():
     net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
     with pytest.raises(deeparc.DeepArcError, match="unit '7' given, expected one of 0"):
         deeparc.remove(net, [deeparc.Unit("7", "", ("7",))], torch.rand(2, 4))
+
+
+@pytest.fixture(scope="module")
+def thin():
+    """A thin ResNet-14 with statistics of batch normalisation that fit, in eval mode, and images."""
+    torch.manual_seed(0)
+    net, x = models.build("resnet14-cifar10", width=0.25, image_size=8), torch.rand(40, 3, 8, 8)
+    for _ in range(20):
+        net(x)
+    return net.eval(), x
+
+
+def test_debiased_similarities_are_the_debiased_cka_of_each_pair(thin):
+    net, x = thin
+    found = deeparc.units(net)
+    seen = {}
+    hooks = [
+        net.get_submodule(unit.name).register_forward_hook(
+            lambda *args, name=unit.name: seen.setdefault(name, []).append(similarity.gram(args[2]))
+        )
+        for unit in found
+    ]
+    with torch.no_grad():
+        net(x[:20]), net(x[20:])
+    for hook in hooks:
+        hook.remove()
+    expected = [
+        similarity.minibatch_cka(zip(seen[a.name], seen[b.name], strict=True)) for a, b in itertools.pairwise(found)
+    ]
+    assert deeparc.debiased_similarities(net, x.split(20)) == pytest.approx(expected)
+    assert deeparc.debiased_similarities(net.train(), x.split(20)) == pytest.approx(expected)  # in eval mode whatever
+    assert net.training
+    net.eval()
+
+
+def test_modules_are_runs_of_alike_units():
+    found = [deeparc.Unit(str(i), "", (str(i),)) for i in range(6)]
+    grouped = deeparc.modules(found, [0.995, 0.999, 0.99, 0.5, 0.991])
+    assert [[unit.name for unit in group] for group in grouped] == [["0", "1", "2"], ["3"], ["4", "5"]]
+    assert deeparc.modularity(grouped) == pytest.approx(5 / 6)
+    # All but the first of each module are what RQ1's baseline removes.
+    assert deeparc.redundant(found, [0.995, 0.999, 0.99, 0.5, 0.991]) == [u for group in grouped for u in group[1:]]
+    assert deeparc.modules(found[:1], []) == [found[:1]] and deeparc.modules([], []) == []
+    assert deeparc.modularity([]) == deeparc.modularity([found[:1]]) == 0
+    with pytest.raises(deeparc.DeepArcError, match="4 similarities given, expected 5 of 6 units"):
+        deeparc.modules(found, [1.0] * 4)
+
+
+def test_blocks_that_keep_shape_can_be_removed_and_added(thin):
+    net, x = thin
+    kept = deeparc.preserving(net, x[:1])
+    assert [unit.name for unit in kept] == ["layer1.0", "layer1.1", "layer2.1", "layer3.1"]
+    assert deeparc.preserving(models.build("mlp-mnist", width=0.1), torch.rand(1, 1, 28, 28)) == []
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    grown = deeparc.add(net, kept[1:3], x[:1])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert len(deeparc.units(grown)) == len(deeparc.units(net)) + 2
+    extra = [models.count_parameters(net.get_submodule(unit.name)) for unit in kept[1:3]]
+    assert models.count_parameters(grown) == models.count_parameters(net) + sum(extra)
+    with torch.no_grad():
+        stem = net.relu(net.bn1(net.conv1(x)))
+        twice = net.layer1[1](net.layer1[1](net.layer1[0](stem)))
+        blocks = net.layer2[1](net.layer2[1](net.layer2[0](twice)))
+        expected = net.fc(net.layer3(blocks).mean((2, 3)))
+        torch.testing.assert_close(grown(x), expected)
+    # Without the copies it is the network again.
+    back = deeparc.remove(grown, [u for u in deeparc.units(grown) if u.name in ("layer1.1.1", "layer2.1.1")], x[:1])
+    torch.testing.assert_close(back(x), net(x))
+
+
+def test_what_cannot_be_copied_is_refused(thin):
+    net, x = thin
+    found = {unit.name: unit for unit in deeparc.units(net)}
+    with pytest.raises(deeparc.DeepArcError, match=r"block 'layer2.0' makes \(8, 4, 4\) of \(4, 8, 8\), expected one"):
+        deeparc.add(net, [found["layer2.0"]], x[:1])
+    with pytest.raises(deeparc.DeepArcError, match=r"unit 'layer9.1' given, expected one of layer1.0"):
+        deeparc.add(net, [deeparc.Unit("layer9.1", "", ("layer9.1",))], x[:1])
+    with pytest.raises(deeparc.DeepArcError, match=r"unit 'layer1.1' given twice"):
+        deeparc.add(net, [found["layer1.1"]] * 2, x[:1])
+    plain = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    with pytest.raises(deeparc.DeepArcError, match="unit '0' is a Linear, expected a residual block"):
+        deeparc.add(plain, deeparc.units(plain), torch.rand(2, 4))
+
+
+def test_the_search_draws_different_subsets_and_repeats_itself(thin):
+    net, x = thin
+    among = deeparc.preserving(net, x[:1])
+
+    def parameters(seed):
+        return deeparc.search(net, among, x[:1], models.count_parameters, draws=5, seed=seed)
+
+    found = parameters(0)
+    drawn = [tuple(unit.name for unit in gone) for gone, _ in found]
+    assert [len(names) for names in drawn] == [1] * 4 + [2] * 5 + [3] * 4 + [4]
+    assert len(set(drawn)) == len(drawn) and all(list(names) == sorted(names) for names in drawn)
+    for gone, left in found:
+        assert left == models.count_parameters(deeparc.remove(net, gone, x[:1]))
+    assert parameters(0) == found != parameters(1)
+    with pytest.raises(deeparc.DeepArcError, match="size 5 given, expected from 1 to 4"):
+        deeparc.search(net, among, x[:1], models.count_parameters, sizes=[5])
+
+
+def test_units_are_repaired_where_the_cka_falls_most(thin):
+    net, x = thin
+    moved = (x + 0.3 * torch.rand_like(x)).clamp(0, 1)
+    found = deeparc.units(net)
+    alike = list(readaptation._changes(net, found, x, moved).values())
+    falls = {unit.name: a - b for unit, (a, b) in zip(found[1:], itertools.pairwise(alike), strict=True)}
+    chosen = [unit.name for unit in readaptation.dropping_units(net, x, moved, count=3)]
+    assert chosen == sorted(falls, key=falls.get, reverse=True)[:3]
+    assert len(readaptation.dropping_units(net, x, moved, count=99)) == len(found) - 1
+    with pytest.raises(NssError, match="count=0 given, expected at least 1"):
+        readaptation.dropping_units(net, x, moved, count=0)
+
+
+def test_deeparc_s_repair_trains_its_units_only_and_lowers_its_loss(thin):
+    net, x = thin
+    y, moved = torch.arange(40) % 10, (x + 0.3 * torch.rand_like(x)).clamp(0, 1)
+    units = readaptation.dropping_units(net, x, moved, count=2)
+
+    def block(network, images):
+        seen = []
+        hook = network.get_submodule(units[0].name).register_forward_hook(lambda *args: seen.append(args[2].clone()))
+        with torch.no_grad():
+            logits = network(images)
+        hook.remove()
+        return seen[0], logits
+
+    def loss(network):  # as printed, in one batch
+        wanted, both = block(net, x)[0], torch.cat([x, moved])
+        given, logits = block(network, both)
+        apart = nn.functional.mse_loss(given, torch.cat([wanted, wanted]))
+        return 0.5 * apart + 0.5 * nn.functional.cross_entropy(logits, torch.cat([y, y]))
+
+    how = dict(epochs=1, batch_size=40, lr=0.01)
+    mended = readaptation.repair_units(copy.deepcopy(net), x, moved, y, units, **how)
+    parts = tuple(f"{unit.name}." for unit in units)
+    for name, tensor in mended.state_dict().items():
+        same = torch.equal(tensor, net.state_dict()[name])
+        assert same or name.startswith(parts), name
+    assert not torch.equal(
+        mended.get_submodule(units[0].name).conv1.weight, net.get_submodule(units[0].name).conv1.weight
+    )
+    assert not mended.get_submodule(units[0].name)._forward_hooks
+    # One step of it is one step of SGD down the printed loss.
+    by_hand = copy.deepcopy(net)
+    given = []
+    hook = by_hand.get_submodule(units[0].name).register_forward_hook(lambda *args: given.append(args[2]))
+    logits = by_hand(torch.cat([x, moved]))
+    hook.remove()
+    wanted = block(net, x)[0]
+    value = 0.5 * nn.functional.mse_loss(given[0], torch.cat([wanted, wanted]))
+    value = value + 0.5 * nn.functional.cross_entropy(logits, torch.cat([y, y]))
+    assert value.item() == pytest.approx(loss(net).item(), rel=1e-5)
+    value.backward()
+    for name, p in by_hand.named_parameters():
+        if name in freezing.whole(net, [unit.name for unit in units]):
+            expected = p.detach() - 0.01 * p.grad
+            torch.testing.assert_close(mended.get_parameter(name).detach(), expected, rtol=1e-4, atol=1e-6)
+    further = readaptation.repair_units(copy.deepcopy(net), x, moved, y, units, epochs=20, lr=0.01)
+    assert loss(further) < loss(net)
+    with pytest.raises(NssError, match="no units given to repair"):
+        readaptation.repair_units(copy.deepcopy(net), x, moved, y, [])

@@ -1,7 +1,8 @@
-"""The six networks: parameter counts worked out from the paper, shapes, widths."""
+"""The networks: parameter counts worked out from the papers, shapes, widths."""
 
 import pytest
 import torch
+from torch import nn
 
 from nssutils import models, settings
 
@@ -22,7 +23,7 @@ def test_parameter_counts(name):
 
 
 @pytest.mark.parametrize("preset", ["smoke", "quick"])
-@pytest.mark.parametrize("name", settings.NAMES)
+@pytest.mark.parametrize("name", settings.KNOWN)
 def test_logits_have_a_column_for_each_class(name, preset):
     setting = settings.get(name, preset)
     x = torch.rand(2, setting.channels, setting.image_size, setting.image_size)
@@ -44,3 +45,23 @@ def test_what_cannot_be_built_is_refused():
         models.build("mlp-mnist", width=0)
     with pytest.raises(models.ModelError, match="image size 16 given, expected 32"):
         models.build("vgg16-cifar10", image_size=16)
+    with pytest.raises(models.ModelError, match=r"depth 51 given, expected 6n \+ 2"):
+        models.cifar_resnet(51, 1.0, 3, 32, 10)
+
+
+@pytest.mark.parametrize("depth", [14, 44, 86, 110])
+def test_a_cifar_resnet_has_the_layers_of_its_depth(depth):
+    net, n = models.build(f"resnet{depth}-cifar10"), (depth - 2) // 6
+    convolutions = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
+    shortcuts = [module for module in convolutions if module.kernel_size == (1, 1)]
+    assert len(convolutions) - len(shortcuts) + 1 == depth and len(shortcuts) == 2
+    # Stem, blocks of two 3x3 convolutions with BN, two shortcuts with BN, head.
+    count = 27 * 16 + 32 + 64 * 10 + 10
+    for stage, (inputs, width) in enumerate([(16, 16), (16, 32), (32, 64)]):
+        count += 9 * inputs * width + (2 * n - 1) * 9 * width**2 + 2 * n * 2 * width
+        count += (inputs * width + 2 * width) if stage else 0
+    assert models.count_parameters(net) == count
+    if depth == 110:  # He et al.'s Table 6 says 1.7 M, with shortcuts that have no parameters
+        assert count - (16 * 32 + 64 + 32 * 64 + 128) == pytest.approx(1.7e6, rel=0.02)
+    maps = net[:6](torch.rand(2, 3, 32, 32))
+    assert maps.shape == (2, 64, 8, 8)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from literal import Residual
@@ -92,14 +93,18 @@ def test_agrees_with_the_literal_algorithm(data, theta, chosen):
     net, x = small(data.draw, st.sampled_from(["dense", "pooled", "grouped", "residual"]))
     means = {name: value.round() for name, value in nnslicer.profile(net, x).items()}
     target = torch.full((len(x),), chosen)
-    found = nnslicer.contributions(net, x, target, means, theta, batch_size=2, chunk=50)
+    found = nnslicer.contributions(net, x, target, means, theta, batch_size=2)
     whole = nnslicer.contributions(net, x, target, means, theta, total=True)
     traced = neurons.trace(net)
     mean_of = {
         traced.get_submodule(node.target): (means[node.all_input_nodes[0].name], means[node.name])
         for node in traced.graph.nodes
-        if neurons.kind(traced, node) == "weighted"
+        if node.op == "call_module"
     }
+    for node in traced.graph.nodes:
+        if neurons.kind(traced, node) == "add":
+            residual = net.get_submodule(next(iter(node.users)).target.rpartition(".")[0])
+            mean_of[residual] = tuple(means[each.name] for each in (*node.args, node))
     sites = {
         name: next(n for n in traced.graph.nodes if n.name == layer.site) for name, layer in neurons.layers(net).items()
     }
@@ -200,23 +205,75 @@ def test_wrong_use_is_an_error_by_name():
             nnslicer.profile(odd, x)
 
 
-@given(
-    st.integers(1, 12).flatmap(
-        lambda n: st.lists(st.lists(st.integers(-3, 3), min_size=n, max_size=n), min_size=1, max_size=8)
-    ),
-    st.integers(0, 8),
-    st.sampled_from([1.0, 0.1, -0.1]),
-)
-def test_the_fast_cut_is_the_literal_one_where_sizes_are_equal_too(rows, limit, scale):
-    """Small whole numbers: nearly every row has equal sizes, with equal and opposite signs, and zeros of both signs."""
-    terms = torch.tensor(rows).float() * scale
-    limits = torch.full((len(rows),), limit * abs(scale))
-    assert torch.equal(nnslicer._kept(terms, limits), nnslicer._kept_by_order(terms, limits))
+def test_what_precedes_the_last_sum_below_the_limit_goes():
+    """In ascending size 1, 4, -5, 10: the sums are 1, 5, 0, 10, so that they come back below 2 once more."""
+    terms = torch.tensor([[10.0, 1.0, -5.0, 4.0]])
+    assert nnslicer._kept(terms, torch.tensor([2.0])).tolist() == [[True, False, False, False]]
+    assert nnslicer._kept(terms, torch.tensor([0.0])).all()  # nothing is below nothing
+    assert not nnslicer._kept(terms, torch.tensor([11.0])).any()
 
 
-def test_the_fast_cut_is_the_literal_one_on_long_rows():
-    generator = torch.Generator().manual_seed(0)
-    terms = torch.randn(300, 4608, generator=generator) * torch.randn(300, 4608, generator=generator)
-    for share in (0.0, 0.5, 0.99, 1.5):
-        limits = share * terms.sum(1).abs()
-        assert torch.equal(nnslicer._kept(terms, limits), nnslicer._kept_by_order(terms, limits))
+class Joined(nn.Module):
+    """Two branches side by side, pooled by functions."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right, self.head = nn.Conv2d(1, 2, 3), nn.Conv2d(1, 3, 3), nn.Linear(5 * 2 * 2, 3)
+
+    def forward(self, x):
+        both = torch.cat([F.relu(self.left(x)), F.relu(self.right(x))], 1)
+        return self.head(F.max_pool2d(both, 3, 2, 1).flatten(1))
+
+
+def test_a_concatenation_hands_on_to_its_parts_and_functions_pool_as_modules_do():
+    torch.manual_seed(0)
+    net, x = Joined().eval(), torch.rand(4, 1, 6, 6)
+    means = nnslicer.profile(net, torch.rand(20, 1, 6, 6))
+    found = nnslicer.contributions(net, x, torch.tensor([0, 1, 2, 0]), means, 0.0)
+    whole = nn.Conv2d(1, 5, 3)  # the same as one layer
+    whole.weight.data, whole.bias.data = (
+        torch.cat([getattr(net.left, part).data, getattr(net.right, part).data]) for part in ("weight", "bias")
+    )
+    one = nn.Sequential(whole, nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.Flatten(), net.head).eval()
+    again = nnslicer.contributions(
+        one, x, torch.tensor([0, 1, 2, 0]), nnslicer.profile(one, torch.rand(20, 1, 6, 6)), 0.0
+    )
+    assert set(found.neurons) == {"left", "right"} and again.neurons["0"].shape == (4, 5)
+    same = {"input_1": means["x"], "_0": torch.cat([means["left"], means["right"]])}
+    same |= {"_1": means["cat"], "_2": means["max_pool2d"], "_3": means["flatten"], "_4": means["head"]}
+    again = nnslicer.contributions(one, x, torch.tensor([0, 1, 2, 0]), same, 0.0)
+    assert torch.equal(torch.cat([found.neurons["left"], found.neurons["right"]], 1), again.neurons["0"])
+    assert torch.equal(torch.cat([found.synapses["left"], found.synapses["right"]], 1), again.synapses["0"])
+    assert again.neurons["0"].any()
+
+
+def test_a_maximum_hands_on_to_all_that_are_it_and_an_adaptive_average_to_its_windows():
+    signs, x = torch.ones(1, 1, 1, 2), torch.tensor([[[[3.0, 3.0, 1.0, 2.0], [0.0, 1.0, 2.0, 0.0]]]])
+    pooled = nn.Sequential(
+        nn.Conv2d(1, 1, 1), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d((1, 3)), nn.Flatten(), nn.Linear(3, 2)
+    )
+    traced = neurons.trace(pooled)
+    maximum, average = (node for node in traced.graph.nodes if neurons.kind(traced, node) in ("maxpool", "pool"))
+    passed = nnslicer._spread(traced, maximum, "maxpool", signs, x, torch.tensor([[[[3.0, 2.0]]]]))
+    assert passed[0, 0].tolist() == [[1, 1, 0, 1], [0, 0, 1, 0]]
+    passed = nnslicer._spread(
+        traced, average, "pool", torch.ones(1, 1, 1, 3), torch.rand(1, 1, 2, 4), torch.rand(1, 1, 1, 3)
+    )
+    assert passed[0, 0].tolist() == [[1, 2, 2, 1]] * 2  # windows of two, which overlap in the middle
+
+
+@pytest.mark.parametrize("odd", ["x + 1", "cat along rows"])
+def test_what_has_no_rule_is_refused_by_name(odd):
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(1, 2, 1), nn.LazyLinear(3)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return self.head((x + 1 if odd == "x + 1" else torch.cat([x, x], 2)).flatten(1))
+
+    net, x = Odd(), torch.rand(2, 1, 3, 3)
+    net(x)
+    with pytest.raises(neurons.UnsupportedNetwork, match=r"NNSlicer has no rule for '(add|cat)'"):
+        nnslicer.profile(net, x)

@@ -7,11 +7,20 @@ from nssutils import settings
 
 def test_every_setting_exists_at_every_preset():
     for preset in settings.PRESETS:
-        for name in settings.NAMES:
+        for name in settings.KNOWN:
             setting = settings.get(name, preset)
             assert (setting.name, setting.preset) == (name, preset)
             assert (setting.dataset == "digits") == (preset == "smoke")
     assert len(settings.get("mlp-mnist").seeds) == 5 and settings.get("vgg16-cifar10").width == 1.0
+
+
+def test_deeparc_s_networks_differ_by_depth_and_are_trained_in_fp32():
+    deep = [settings.get(f"resnet{depth}-cifar10") for depth in (14, 44, 86, 110)]
+    assert {one.name for one in deep} <= set(settings.PEERS)
+    assert len({(one.epochs, one.lr, one.image_size, one.width) for one in deep}) == 1
+    for preset in settings.PRESETS:
+        assert not any(settings.get(one.name, preset).reduced for one in deep)
+    assert all(settings.get(one.name, "quick").image_size == 16 for one in deep)
 
 
 @pytest.mark.parametrize(

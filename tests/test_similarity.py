@@ -59,3 +59,64 @@ def test_centred_cka_ignores_a_constant_and_the_printed_one_does_not():
 def test_an_order_that_is_no_permutation_is_refused():
     with pytest.raises(NssError, match="expected a permutation of the 3 neurons"):
         similarity.prefix_cka(torch.rand(5, 3), torch.tensor([0, 1, 1]))
+
+
+def literal_hsic(k, m):
+    """HSIC_1 as a sum over triples of different samples, term by term (Song et al. 2012)."""
+    n = len(k)
+    trace = sum(k[i, j] * m[i, j] for i in range(n) for j in range(n) if i != j)
+    means = sum(k[i, j] for i in range(n) for j in range(n) if i != j)
+    means = means * sum(m[i, j] for i in range(n) for j in range(n) if i != j)
+    cross = sum(
+        k[i, j] * m[j, q] for i in range(n) for j in range(n) for q in range(n) if i != j and j != q
+    )  # fmt: skip
+    return (trace + means / ((n - 1) * (n - 2)) - 2 / (n - 2) * cross) / (n * (n - 3))
+
+
+@given(n=st.integers(4, 7), centred=st.booleans(), seed=st.integers(0, 10_000))
+@settings(max_examples=30, deadline=None)
+def test_debiased_cka_equals_the_literal_one(n, centred, seed):
+    generator = torch.Generator().manual_seed(seed)
+    batches = [
+        (
+            similarity.gram(torch.randn(n, 3, generator=generator), centred),
+            similarity.gram(torch.randn(n, 5, generator=generator), centred),
+        )
+        for _ in range(2)
+    ]
+    for k, m in batches:
+        torch.testing.assert_close(similarity.hsic(k, m), literal_hsic(k, m))
+    both, first, second = (
+        sum(literal_hsic(*pair).item() for pair in pairs)
+        for pairs in (batches, [(k, k) for k, _ in batches], [(m, m) for _, m in batches])
+    )
+    assert similarity.minibatch_cka(batches) == pytest.approx(both / (first * second) ** 0.5)
+    # Adding a constant to every feature changes a landscape that is not centred, and not the estimate.
+    moved = torch.randn(n, 3, generator=generator).double()
+    raised = (similarity.gram(moved + 5, False), similarity.gram(moved, False))
+    torch.testing.assert_close(*(similarity.hsic(each, batches[0][1]) for each in raised))
+
+
+def test_debiased_cka_is_one_for_the_same_features_turned_and_scaled():
+    features = torch.randn(20, 6)
+    turn, _ = torch.linalg.qr(torch.randn(6, 6))
+    pair = similarity.gram(features), similarity.gram(3 * features @ turn)
+    assert similarity.minibatch_cka([pair]) == pytest.approx(1, abs=1e-6)
+
+
+def test_debiased_cka_of_independent_features_is_near_zero_where_the_biased_one_is_not():
+    generator = torch.Generator().manual_seed(0)
+    batches = [tuple(similarity.gram(torch.randn(32, 500, generator=generator)) for _ in range(2)) for _ in range(10)]
+    assert abs(similarity.minibatch_cka(batches)) < 0.02
+    assert similarity.cka(*batches[0]) > 0.9  # few samples, many features
+
+
+def test_debiased_cka_of_features_that_do_not_vary_is_zero():
+    assert similarity.minibatch_cka([(torch.zeros(5, 5), similarity.gram(torch.rand(5, 2)))]) == 0
+
+
+def test_landscapes_that_cannot_be_compared_are_refused():
+    with pytest.raises(similarity.SimilarityError, match="of 3 samples given, expected at least 4"):
+        similarity.hsic(torch.eye(3), torch.eye(3))
+    with pytest.raises(similarity.SimilarityError, match=r"\(5, 5\) and \(4, 4\) given, expected both"):
+        similarity.hsic(torch.eye(5), torch.eye(4))

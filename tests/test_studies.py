@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from nssutils import contribution, data, neurons, settings, slicing, studies, training
+from nssutils import attacks, contribution, data, neurons, settings, slicing, studies, training
 from nssutils.companion import results
 from nssutils.studies import answers, rq1, rq3, scores, sensitivity, sensitivity_combined
 
 SETTING = settings.get("mlp-mnist", "smoke")
+KINDS = ("biased", "debiased")
 
 
 @pytest.fixture(scope="module")
@@ -127,24 +128,62 @@ def test_task_a_may_be_the_other_half_or_both():
     assert timeless[0] == timeless[1]
 
 
-def test_nnslicer_s_applications_compare_equals(measured):
+def test_nnslicer_s_trained_detectors_meet_every_attack(measured):
     tables = measured["nnslicer"]
     assert {row["attack"] for row in tables["attacks"]} == {"fgsm", "pgd", "pgd-l2"}
     assert all(row["left"] < tables["base"][0]["accuracy"] for row in tables["attacks"])
     judged = by(tables["detection"], "features", "attack", "strength")
     assert len(judged) == 3 * sum(row["fooled"] > 0 for row in tables["attacks"])
-    sizes: dict = {}
-    for row in tables["pruning"]:
-        sizes.setdefault((row["classes"], row["level"], row["at"]), {})[row["method"]] = row["compression_rate"]
-    for (_, level, at), rates in sizes.items():
-        assert set(rates) == {"semantic", "nnslicer", "magnitude"} - ({"semantic"} if level == "synapses" else set())
-        # One layer's neurons count for the same, so equal numbers of each layer are equal sizes.
-        assert max(rates.values()) == pytest.approx(min(rates.values()))
-        if level == "synapses":
-            assert rates["nnslicer"] == pytest.approx((1 - at) * (784 * 64 + 64 * 32) / 52_650, abs=1e-4)
-    hidden = by(tables["protection"], "method", "hidden")
-    assert len(hidden) == 16 and hidden["everything", 1.0]["before"] < 0.3
-    assert hidden["random", 0.01]["before"] > hidden["everything", 1.0]["before"]
+
+
+def test_trees_judge_as_many_normal_images_as_adversarial_ones(measured):
+    tables = measured["nnslicer_detection"]
+    assert [row["attack"] for row in tables["attacks"]] == ["FGSM_8", "DeepFoolL2", "GaussianBlur"]
+    wrong = {row["features"]: row["wrong"] for row in tables["trees"]}
+    assert wrong["synapses"] <= wrong["inner synapses"]  # the last layer's tell the prediction itself
+    for row in tables["detection"]:
+        if row["recall"] and row["precision"] < 1:  # false alarms per image, of as many as are misled
+            alarms = row["recall"] * (1 / row["precision"] - 1) * row["misled"]
+            assert alarms == pytest.approx(round(alarms)) and alarms <= row["misled"]
+
+
+def test_a_failing_attack_loses_itself_only(monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "CACHE", tmp_path)
+    whole = studies.nnslicer_detection.attacks.misleading
+
+    def failing(net, x, y, attack, seed=0):
+        if attack == "FGSM_8":
+            raise attacks.AttackError("FGSM_8 cannot be made.")
+        return whole(net, x, y, attack, seed)
+
+    monkeypatch.setattr(studies.nnslicer_detection.attacks, "misleading", failing)
+    tables = studies.nnslicer_detection.measure(SETTING, 0, data.load(SETTING))
+    assert tables["failed"] == [{"attack": "FGSM_8", "why": "FGSM_8 cannot be made."}]
+    assert [row["attack"] for row in tables["attacks"]] == ["DeepFoolL2", "GaussianBlur"]
+    # What is kept is not computed again, and what failed is tried again.
+    monkeypatch.setattr(studies.nnslicer_detection.attacks, "misleading", whole)
+    again = studies.nnslicer_detection.measure(SETTING, 0, data.load(SETTING))
+    assert not again["failed"] and tables["attacks"][0] in again["attacks"]
+
+
+def test_pruning_for_classes_leaves_what_is_asked_for(measured):
+    tables = measured["nnslicer_pruning"]
+    cases = by(tables["pruned"], "classes", "method", "statistics", "share")
+    subsets = {row["classes"] for row in tables["whole"]}
+    assert len(subsets) == 4 and "0+1+2+3+4+5+6+7+8+9" in subsets
+    for statistics in ("kept", "measured again"):
+        same = [cases["0+1+2+3+4+5+6+7+8+9", method, statistics, 0.3] for method in ("nnslicer", "all classes")]
+        assert same[0]["accuracy"] == pytest.approx(same[1]["accuracy"], abs=0.11)  # all classes are the target
+    # An MLP has no batch normalisation: its statistics cannot matter.
+    for (classes, method, statistics, share), row in cases.items():
+        assert row["accuracy"] == cases[classes, method, "kept", share]["accuracy"], statistics
+    assert len(tables["tuned"]) == 3 * 4
+
+
+def test_protection_has_an_attacker_for_each_way_to_hide(measured):
+    rows = by(measured["nnslicer_protection"]["protection"], "method", "images")
+    assert len(rows) == 5 * 2
+    assert rows["everything", 100]["before"] < 0.3
 
 
 def test_nnslicer_s_curve_ends_at_the_whole_network(measured):
@@ -153,6 +192,39 @@ def test_nnslicer_s_curve_ends_at_the_whole_network(measured):
     assert points[-1]["compression_rate"] == 0
     assert points[-1]["accuracy"] == measured["nnslicer"]["base"][0]["accuracy"]
     assert points[0]["compression_rate"] > 0.85
+
+
+def test_deeparc_s_tables_agree_with_each_other(measured):
+    assert measured["deeparc"]["edited"] == measured["deeparc"]["search"] == []  # a plain network has no blocks
+    setting = settings.get("resnet14-cifar10", "smoke")
+    tables = studies.STUDIES["deeparc"](setting, 0, data.load(setting), threshold=0.93)
+    results.Result("deeparc", "smoke", setting.name, 0, {}, dict.fromkeys(results.PROVENANCE, ""), tables)
+    (base,) = tables["base"]
+    alike = {kind: [row["cka"] for row in tables["similarities"] if row["kind"] == kind] for kind in KINDS}
+    assert [len(values) for values in alike.values()] == [5, 5] and base["blocks"] == 6
+    shares = by(tables["modularity"], "n_classes", "kind", "threshold")
+    assert {(classes, at) for classes, _, at in shares} == {(c, at) for c in (10, 5) for at in (0.9, 0.93, 0.95)}
+    for kind, values in alike.items():
+        joins = [value > 0.93 for value in values]
+        inside = sum(a or b for a, b in zip([False, *joins], [*joins, False], strict=True))
+        assert shares[10, kind, 0.93]["share"] == pytest.approx(inside / 6)
+        assert shares[10, kind, 0.93]["accuracy"] == base["accuracy"]
+    edited, search = by(tables["edited"], "what", "blocks"), by(tables["search"], "units")
+    for (what, _), row in edited.items():
+        assert (row["parameters"] > base["parameters"]) == (what == "added")
+    # The debiased similarity decides what goes first, among the blocks that keep shape.
+    spare = {"layer1.1": 0, "layer2.1": 2, "layer3.1": 4}
+    first = max(spare, key=lambda name: alike["debiased"][spare[name]])
+    assert edited["removed", 1]["units"] == first
+    one = [row for row in tables["search"] if row["units"] == first]
+    assert all(row["accuracy"] == edited["removed", 1]["accuracy"] for row in one)
+    assert set(" ".join(search).split()) <= set(spare)
+    repairs = by(tables["repair"], "attack", "method")
+    assert len(repairs) == 6
+    for row in repairs.values():
+        assert row["mix"] >= row["repaired"] / 2 and row["left"] < base["accuracy"]
+        assert len(row["names"].split()) == (row["units"] or 0)
+    assert all(repairs[attack, "drop"]["units"] == 5 for attack in ("fgsm", "pgd"))
 
 
 def test_which_images_are_recognised_is_kept(measured):

@@ -27,6 +27,12 @@ TITLES = {
     "vgg16-cifar10": "VGG16-CIFAR10",
     "resnet101-cifar10": "ResNet101-CIFAR10",
     "vgg19-imagenet10": "VGG19-ImageNet10",
+    "resnet10-cifar10": "ResNet10-CIFAR10",
+    "lenet-mnist": "LeNet-MNIST",
+    "resnet14-cifar10": "ResNet14-CIFAR10",
+    "resnet44-cifar10": "ResNet44-CIFAR10",
+    "resnet86-cifar10": "ResNet86-CIFAR10",
+    "resnet110-cifar10": "ResNet110-CIFAR10",
 }
 DAGGER = "†"
 METRIC_TITLES = {"avg": "Avg", "var": "Var", "ens": "Ens", "deeplift": "DeepLIFT", "taylor": "Taylor"}
@@ -48,6 +54,16 @@ def paper_grid(number: int, measure: str) -> pd.DataFrame:
 def paper_number(name: str) -> float:
     """A number that the paper's text states, by its id in data/paper/text_numbers.csv."""
     return float(_read("text_numbers.csv", index_col="id").loc[name, "value"])
+
+
+def peer_numbers(peer: str) -> dict[str, float]:
+    """The numbers that a peer's paper states or draws, by their ids in data/paper/<peer>_numbers.csv."""
+    return dict(_read(f"{peer}_numbers.csv", index_col="id")["value"])
+
+
+def peer_table(name: str) -> pd.DataFrame:
+    """A table of a peer's paper, data/paper/<name>.csv, as printed."""
+    return _read(f"{name}.csv").copy()
 
 
 def dagger(number: int, **cell) -> str:

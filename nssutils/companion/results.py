@@ -45,8 +45,8 @@ class Result:
         where = f"result {self.chapter}/{self.preset}/{self.setting}/seed{self.seed}"
         if missing := PROVENANCE - self.provenance.keys():
             raise ResultError(f"{where}: provenance lacks {', '.join(sorted(missing))}.")
-        if self.setting not in settings.NAMES or self.preset not in settings.PRESETS:
-            raise ResultError(f"{where}: expected a setting of {settings.NAMES} and a preset of {settings.PRESETS}.")
+        if self.setting not in settings.KNOWN or self.preset not in settings.PRESETS:
+            raise ResultError(f"{where}: expected a setting of {settings.KNOWN} and a preset of {settings.PRESETS}.")
         for name, rows in self.tables.items():
             for row in rows:
                 if row.keys() != rows[0].keys():
@@ -108,7 +108,7 @@ def find(
     return None
 
 
-def published(chapter: str, names: Iterable[str] = settings.NAMES) -> list[Result]:
+def published(chapter: str, names: Iterable[str] = settings.KNOWN) -> list[Result]:
     """The published results of a chapter: of each setting those at the highest preset it has, paper first."""
     found = []
     for name in names:

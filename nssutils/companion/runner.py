@@ -204,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     preset(add("book", "execute every chapter, one after another, and build the book"), default="smoke")
 
     network = add("train", "a step of the workflow: train a setting's network")
-    network.add_argument("setting", choices=settings.NAMES, metavar="SETTING")
+    network.add_argument("setting", choices=settings.KNOWN, metavar="SETTING")
     network.add_argument("seed", type=int, metavar="SEED")
     preset(network, settings.PRESETS, required=True)
 

@@ -2,7 +2,21 @@
 
 from collections.abc import Callable
 
-from nssutils.studies import method, nnslicer, pilot, rq1, rq2, rq3, rq4, sensitivity, sensitivity_tasks
+from nssutils.studies import (
+    deeparc,
+    method,
+    nnslicer,
+    nnslicer_detection,
+    nnslicer_protection,
+    nnslicer_pruning,
+    pilot,
+    rq1,
+    rq2,
+    rq3,
+    rq4,
+    sensitivity,
+    sensitivity_tasks,
+)
 
 # Chapter -> what measures it: called with setting, seed, loaded data and the chapter's readings, it gives tables.
 STUDIES: dict[str, Callable] = {
@@ -13,6 +27,10 @@ STUDIES: dict[str, Callable] = {
     "rq3_readaptation": rq3.measure,
     "rq4_incremental": rq4.measure,
     "nnslicer": nnslicer.measure,
+    "nnslicer_detection": nnslicer_detection.measure,
+    "nnslicer_pruning": nnslicer_pruning.measure,
+    "nnslicer_protection": nnslicer_protection.measure,
+    "deeparc": deeparc.measure,
     "sensitivity": sensitivity.measure,
     "sensitivity_tasks": sensitivity_tasks.measure,
     "method": method.measure,

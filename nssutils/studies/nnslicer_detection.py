@@ -1,93 +1,125 @@
-"""NNSlicer's first application: adversarial inputs, told by their slices."""
+"""NNSlicer's first application by its own protocol (Zhang et al. 2020, Section 6.1): adversarial is what a tree that
+knows normal slices takes for another class than the network does. Its Table 4."""
 
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 
 import torch
+from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nssutils import data, detection, nnslicer, readaptation, training
+from nssutils import attacks, data, detection, digests, nnslicer, training
+from nssutils.models import count_parameters
 from nssutils.settings import Setting
+from nssutils.studies import parts
 
-# By preset: training images to find eps by; those to train detectors with; test images to judge them on.
+# Training images that the tree learns from, and test images that each attack is given.
 IMAGES = {
-    "smoke": {"calibration": 20, "train": 20, "test": 20},
-    "quick": {"calibration": 200, "train": 200, "test": 200},
-    "overnight": {"calibration": 200, "train": 200, "test": 200},
-    "paper": {"calibration": 300, "train": 500, "test": 500},
+    "smoke": {"normal": 300, "attacked": 30},
+    "quick": {"normal": 2_000, "attacked": 100},
+    "overnight": {"normal": 10_000, "attacked": 500},
+    "paper": {"normal": 10_000, "attacked": 500},
 }
-# An image costs NNSlicer half a million terms in the MLP, and three hundred million in VGG-16.
-CONV_MOST = {"train": 100, "test": 100}
-LEFT = {"weak": 0.5, "strong": 0.1}  # accuracy that an attack of each strength leaves on training images
-KNOWN = tuple(readaptation.ATTACKS)  # by which detectors are trained
-ATTACKS = readaptation.ATTACKS | {"pgd-l2": detection.pgd_l2}
+ATTACKS = {"smoke": ("FGSM_8", "DeepFoolL2", "GaussianBlur")}  # elsewhere all
 
 
-def measure(
-    net: nn.Module, setting: Setting, seed: int, loaded: data.Data, means: nnslicer.Profile, theta: float
-) -> dict:
-    """Train one detector for each kind of features, on FGSM and PGD at two strengths; meet each attack with it, and
-    one that no detector has seen.
+def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nnslicer.THETA) -> dict:
+    """Trees that tell the class from what the network does with normal images; how well they tell each attack.
 
-    Only images count that are recognised, and are no longer once attacked. Tables: attacks (attack, strength, eps,
-    left: accuracy on the test images, fooled: test images that count); detection (features, attack, strength,
-    precision, recall, auc), for attacks that fooled the network at least once.
+    Only images that the network recognises take part, and of an attack's only those that mislead it, each with its
+    normal counterpart. Tables: base (accuracy, parameters, images); trees (features, normal: images learned from,
+    nodes, wrong: share of normal test images that are taken for another class); detection (attack, features, misled:
+    images, precision, recall, f1); attacks (attack, images, misled, seconds); failed (attack, why): attacks that could
+    not be made. Each attack is kept as it is done.
     """
-    attacks, moved = [], {}
-    cases = [(attack, strength) for attack in ATTACKS for strength in LEFT]
+    net = training.trained(setting, seed, loaded)
     sizes = IMAGES[setting.preset]
-    if setting.model != "mlp":
-        sizes = sizes | {part: min(most, sizes[part]) for part, most in CONV_MOST.items()}
-    images = _images(sizes, setting.n_classes, loaded)
-    for attack, strength in tqdm(cases, desc="attacks", unit="attack", file=sys.stderr, mininterval=2):
-        eps = readaptation.calibrate(ATTACKS[attack], net, *images["calibration"], LEFT[strength])
-        for part in ("train", "test") if attack in KNOWN else ("test",):
-            x, y = images[part]
-            adversarial = ATTACKS[attack](net, x, y, eps)
-            still = _recognised(net, adversarial, y)
-            fooled = _recognised(net, x, y) & ~still
-            if fooled.any():
-                moved[part, attack, strength] = (fooled.cpu(), adversarial[fooled])
-        left = still.double().mean().item()  # of the last part, the test images
-        attacks.append(
-            {"attack": attack, "strength": strength, "eps": eps, "left": left, "fooled": int(fooled.sum())}
-        )  # fmt: skip
-    rows = []
-    for kind in tqdm(detection.FEATURES, desc="detectors", unit="detector", file=sys.stderr, mininterval=2):
-
-        def seen(x: Tensor, kind=kind) -> Tensor:
-            return detection.features(net, x, means, theta, kind)
-
-        clean = {part: seen(images[part][0]) for part in ("train", "test")}
-        pairs = {case: (clean[case[0]][fooled], seen(adversarial)) for case, (fooled, adversarial) in moved.items()}
-        known = [case for case in moved if case[0] == "train"]
-        # Each clean image once: a forest learns by heart what it is shown four times, and takes all else for an attack.
-        used = torch.stack([moved[case][0] for case in known]).any(0) if known else torch.tensor([], dtype=torch.int64)
-        adversarial = torch.cat([pairs[case][1] for case in known] or [torch.empty(0)])  # none: the detector refuses
-        model = detection.detector(clean["train"][used], adversarial, seed)
-        rows += [
-            {"features": kind, "attack": attack, "strength": strength} | detection.judge(model, *pair)
-            for (part, attack, strength), pair in pairs.items()
-            if part == "test"
-        ]
-    return {"attacks": attacks, "detection": rows}
-
-
-def _recognised(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    return training.logits(net, x).argmax(1) == y.to(training.device())
-
-
-def _images(sizes: dict[str, int], n_classes: int, loaded: data.Data) -> dict[str, tuple[Tensor, Tensor]]:
-    """Images and labels of each part, class-balanced and disjoint, on the device."""
-    each = {part: size // n_classes for part, size in sizes.items()}
-    both = data.first_per_class(loaded.y_train, each["calibration"] + each["train"])
-    rank = data.first_per_class(loaded.y_train[both], each["calibration"])
-    others = torch.ones(len(both), dtype=torch.bool)
-    others[rank] = False
-    test = data.first_per_class(loaded.y_test, each["test"])
-    where = training.device()
-    return {
-        "calibration": (loaded.x_train[both[rank]].to(where), loaded.y_train[both[rank]].to(where)),
-        "train": (loaded.x_train[both[others]].to(where), loaded.y_train[both[others]].to(where)),
-        "test": (loaded.x_test[test].to(where), loaded.y_test[test].to(where)),
+    test = loaded.x_test.to(training.device()), loaded.y_test
+    accuracy = training.evaluate(net, *test, reduced=setting.reduced_evaluation)
+    tables: dict[str, list[dict]] = {
+        "base": [{"accuracy": accuracy, "parameters": count_parameters(net), "images": len(loaded.y_test)}],
+        **{name: [] for name in ("trees", "detection", "attacks", "failed")},
     }
+    key = [digests.of_tensors(net.state_dict().values()), loaded.sha256, seed, theta, sizes, torch.__version__]
+
+    @cache  # not at all where every part is kept
+    def learned() -> tuple[Watched, dict[str, DecisionTreeClassifier]]:
+        return _learned(net, setting, seed, loaded, theta)
+
+    def part(name: str, compute: Callable[[], dict]) -> None:
+        for table, rows in parts.kept("studies.nnslicer_detection.measure", [*key, name], compute).items():
+            tables[table] += rows
+
+    part("trees", lambda: {"trees": _described(*learned())})
+    chosen = ATTACKS.get(setting.preset, tuple(attacks.ATTACKS))
+    for attack in tqdm(chosen, desc="attacks", unit="attack", file=sys.stderr, mininterval=2):
+        try:
+            part(attack, lambda attack=attack: _met(net, *learned(), attack, seed))
+        except attacks.AttackError as error:  # the others are none the worse
+            tables["failed"].append({"attack": attack, "why": str(error)})
+    return tables
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Normal test images that the network recognises, and what it does with them."""
+
+    x: Tensor
+    y: Tensor
+    seen: dict  # {features: matrix (N, features)}
+    look: Callable[[Tensor], dict]  # what it does with other images
+
+
+def _learned(
+    net: nn.Module, setting: Setting, seed: int, loaded: data.Data, theta: float
+) -> tuple[Watched, dict[str, DecisionTreeClassifier]]:  # fmt: skip
+    """A tree for each kind of features, learned from normal training images; and the normal test images."""
+    sizes = IMAGES[setting.preset]
+    means = nnslicer.profile(net, loaded.x_train.to(training.device()))
+
+    def look(x: Tensor) -> dict:
+        return detection.reactions(net, x, means, theta)
+
+    x, y = _recognised(net, loaded.x_train, loaded.y_train, sizes["normal"] // setting.n_classes)
+    trees = {kind: detection.class_tree(seen, y, seed) for kind, seen in look(x).items()}
+    x, y = _recognised(net, loaded.x_test, loaded.y_test, sizes["attacked"] // setting.n_classes)
+    return Watched(x, y, look(x), look), trees
+
+
+def _recognised(net: nn.Module, x: Tensor, y: Tensor, each: int) -> tuple[Tensor, Tensor]:
+    """The first `each` images of every class that the network recognises."""
+    right = training.correct(net, x, y)
+    few = data.first_per_class(y[right], each)
+    return x[right][few], y[right][few]
+
+
+def _described(watched: Watched, trees: dict[str, DecisionTreeClassifier]) -> list[dict]:
+    return [
+        {"features": kind, "normal": int(tree.tree_.n_node_samples[0]), "nodes": int(tree.tree_.node_count)}
+        | {"wrong": float((tree.predict(watched.seen[kind]) != watched.y.numpy()).mean())}
+        for kind, tree in trees.items()
+    ]
+
+
+def _met(
+    net: nn.Module, watched: Watched, trees: dict[str, DecisionTreeClassifier], attack: str, seed: int
+) -> dict:  # fmt: skip
+    """How each tree judges the misleading images of an attack and their normal counterparts."""
+    start = time.perf_counter()
+    places, moved = attacks.misleading(net, watched.x, watched.y, attack, seed)
+    row = {"attack": attack, "images": len(watched.x), "misled": len(places)}
+    found = {"attacks": [row | {"seconds": round(time.perf_counter() - start, 1)}], "detection": []}
+    if not len(places):
+        return found
+    taken = training.logits(net, moved).argmax(1).cpu().numpy()
+    for kind, seen in watched.look(moved).items():
+        normal = trees[kind].predict(watched.seen[kind][places.numpy()]) != watched.y[places].numpy()
+        adversarial = trees[kind].predict(seen) != taken
+        found["detection"].append(
+            {"attack": attack, "features": kind, "misled": len(places)} | detection.balanced(adversarial, normal)
+        )
+    return found

@@ -1,83 +1,212 @@
-"""NNSlicer's second application: a network pruned for a few chosen classes."""
+"""NNSlicer's second application by its own protocol (Zhang et al. 2020, Section 6.2): a network cut down to a subset of
+its classes. Its Figs. 3 and 4."""
+
+import copy
+import itertools
+import random
+import sys
+from collections.abc import Iterator
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from nssutils import data, neurons, selection, slicing, training
+from nssutils import data, digests, freezing, nnslicer, pruning, selection, slicing, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
-from nssutils.studies import scores
+from nssutils.studies import common, parts, scores
 
-CLASSES = (2, 3, 4, 5)  # how many classes a network is pruned for
-THETAS = (0.9, 0.95, 0.98, 0.99, 0.999)  # of the semantic slices whose sizes the other methods are cut to
-KEPT = (0.5, 0.3, 0.2, 0.1, 0.05)  # shares of each layer's weights
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9)  # of each layer's synapses, that go
+SMOKE_SHARES = (0.3, 0.6)
+THETAS = (0.9, 0.95, 0.97, 0.99, 0.995, 0.999)  # of the semantic slices of the target classes
+# Training images of each class behind the contributions; subsets of two classes, and of each larger size; test images
+# of a subset at most.
+SIZES = {
+    "smoke": {"ranked": 5, "pairs": 2, "others": 1, "larger": (4, 10), "test": 100},
+    "quick": {"ranked": 100, "pairs": 10, "others": 2, "test": 1_000},
+    "overnight": {"ranked": 500, "pairs": 45, "others": 2, "test": 1_000},
+    "paper": {"ranked": 500, "pairs": 45, "others": 2, "test": 1_000},
+}
+NORMAL = 500  # training images on which statistics are measured again
+# Fig. 4: the classes, the shares that go, and the images of an epoch of fine-tuning.
+TUNED = (0, 1, 5)
+TUNED_SHARES = (0.5, 0.8, 0.9, 0.95)
+TUNED_IMAGES = {"smoke": 90, "quick": 3_000}
+TUNED_MOST = 10_000
+
+Worth = dict[str, Tensor]
 
 
-def measure(
-    net: nn.Module, setting: Setting, seed: int, loaded: data.Data, scored: tuple[Tensor, Tensor],
-    at_neurons: dict[str, Tensor], at_synapses: dict[str, Tensor], spatial: str, centred: bool, samples: int,
-) -> dict:  # fmt: skip
-    """Prune for 2 to 5 classes, drawn by the seed; nothing is retrained.
+def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nnslicer.THETA, lr: float = 1e-3) -> dict:
+    """Of every layer the same share of synapses goes; accuracy on the chosen classes, the answer being any class.
 
-    Neurons: every method keeps as many of each layer as the semantic slice (DeepLIFT) of those classes, so that what
-    is compared is which ones. Synapses: the same share of every layer's weights but the last's. Contributions are the
-    chosen classes' (n_classes, …), added up in size. Tables: whole (classes, n_classes, accuracy); pruning (classes,
-    n_classes, level, method, at, compression_rate, accuracy), `at` being theta or the share kept and the accuracy that
-    on test images of the chosen classes, told that it is one of them.
+    Methods: "nnslicer" drops the smallest contributions to the chosen classes, "all classes" those to all, "weight" the
+    smallest weights, "channel" those of the neurons whose weights are smallest on average; "semantic" is the slice of
+    the chosen classes (DeepLIFT), whose size follows from its theta. Of equal contributions, as of zeros, the smaller
+    weight goes first. Each is judged with the network's statistics of batch normalisation, and with those that are
+    measured again on normal images once it is pruned: contributions are differences from the average behaviour, and
+    what goes takes its share of that average with it.
+
+    Tables: base (accuracy, parameters, images); zeros (classes, n_classes, share: of synapses whose contribution to
+    these classes is zero); whole (classes, n_classes, accuracy) of the network itself; pruned (classes, n_classes,
+    method, statistics: "kept" or "measured again", share: of synapses that go, accuracy); tuned (method, share, before,
+    accuracy): pruned for TUNED, before and after an epoch on images of these classes at learning rate `lr`. Each subset
+    is kept as it is done.
     """
-    x, y = scored
-    found = scores.of(net, x, y, spatial=spatial, centred=centred, samples=samples)
-    semantic = {theta: found.semantic("deeplift", theta).by_class for theta in THETAS}
-    drawn = torch.randperm(setting.n_classes, generator=torch.Generator().manual_seed(seed)).tolist()
-    traced, total, rows, whole = neurons.trace(net), count_parameters(net), [], []
-    for k in CLASSES:
-        chosen = sorted(drawn[:k])
-        case = {"classes": "+".join(map(str, chosen)), "n_classes": k}
-        whole.append(case | {"accuracy": _among(net, loaded, chosen)})
+    net = training.trained(setting, seed, loaded)
+    sizes, smoke = SIZES[setting.preset], setting.preset == "smoke"
+    x, y = common.scored_images(setting, loaded)
+    means = nnslicer.profile(net, x)
+    few = data.first_per_class(y.cpu(), sizes["ranked"])
+    _, found = nnslicer.class_contributions(
+        net, x[few], y[few], means, theta, synapses=True, n_classes=setting.n_classes
+    )
+    weights = {name: module.weight.detach().cpu() for name, module in pruning.prunable(net).items()}
+    fixed = {
+        "all classes": _flow(found, range(setting.n_classes)),
+        "weight": {name: weight.abs() for name, weight in weights.items()},
+        "channel": {name: _by_channel(weight) for name, weight in weights.items()},
+    }
+    shares = SMOKE_SHARES if smoke else SHARES
+    normal = x[data.first_per_class(y.cpu(), NORMAL // setting.n_classes)]
+    whole = training.logits(net, loaded.x_test).argmax(1).cpu()
 
-        def add(level: str, method: str, at: float, rate: float, pruned: nn.Module, case=case, chosen=chosen) -> None:
-            what = {"level": level, "method": method, "at": at, "compression_rate": rate}
-            rows.append(case | what | {"accuracy": _among(pruned, loaded, chosen)})
+    @cache  # not at all where every part is kept
+    def answers() -> list[tuple[str, str, float, Tensor]]:
+        return [
+            (method, statistics, share, answer)
+            for method, worth in fixed.items()
+            for share in shares
+            for statistics, answer in _answers(net, _kept(worth, weights, share), loaded.x_test, normal).items()
+        ]
 
-        for theta in THETAS:
-            wanted = slicing.Slice.of_classes({c: semantic[theta][c] for c in chosen}).masks
-            for method, masks in _neuron_masks(net, wanted, at_neurons, chosen).items():
-                rate = 1 - neurons.count_kept(traced, masks) / total
-                with neurons.masked(net, masks):
-                    add("neurons", method, theta, rate, net)
-        for share in KEPT:
-            for method, gone in _gone_synapses(net, share, at_synapses, chosen).items():
-                rate = sum(int(mask.sum()) for mask in gone.values()) / total
-                add("synapses", method, share, rate, selection.without(net, gone))
-    return {"whole": whole, "pruning": rows}
+    @cache
+    def by_class() -> list[dict]:
+        semantic = scores.of(net, x, y)
+        return [semantic.semantic("deeplift", at).by_class for at in (THETAS[::2] if smoke else THETAS)]
+
+    def subset(classes: tuple[int, ...]) -> dict[str, list[dict]]:
+        case = {"classes": "+".join(map(str, classes)), "n_classes": len(classes)}
+        images = _of(loaded.y_test, classes, sizes["test"])
+        truth, rows = loaded.y_test[images], []
+
+        def add(method: str, statistics: str, share: float, right: Tensor) -> None:
+            what = {"method": method, "statistics": statistics, "share": share}
+            rows.append(case | what | {"accuracy": _share(right)})
+
+        for method, statistics, share, answer in answers():
+            add(method, statistics, share, answer[images] == truth)
+        flow = _flow(found, classes)
+        cut = [("nnslicer", share, _kept(flow, weights, share)) for share in shares]
+        for each in by_class():
+            kept = _inside(net, slicing.Slice.of_classes({c: each[c] for c in classes}), weights)
+            gone = 1 - sum(int(mask.sum()) for mask in kept.values()) / sum(mask.numel() for mask in kept.values())
+            cut.append(("semantic", gone, kept))
+        for method, share, kept in cut:
+            for statistics, answer in _answers(net, kept, loaded.x_test[images], normal).items():
+                add(method, statistics, share, answer == truth)
+        accuracy = _share(whole[images] == truth)
+        return {"whole": [case | {"accuracy": accuracy}], "zeros": [case | {"share": _zeros(flow)}], "pruned": rows}
+
+    def tuned(method: str) -> dict[str, list[dict]]:
+        worth = ({"nnslicer": _flow(found, TUNED)} | fixed)[method]
+        return {"tuned": list(_tuned(net, method, worth, weights, setting, seed, loaded, lr))}
+
+    tables: dict[str, list[dict]] = {"zeros": [], "whole": [], "pruned": [], "tuned": []}
+    key = [digests.of_tensors(net.state_dict().values()), loaded.sha256, setting.preset, seed, theta, lr]
+    todo = [(subset, classes) for classes in _subsets(setting.n_classes, sizes, seed)]
+    todo += [(tuned, method) for method in ("nnslicer", "all classes", "weight")]
+    for compute, what in tqdm(todo, desc="subsets, tuned", file=sys.stderr, mininterval=2):
+        part = parts.kept(
+            "studies.nnslicer_pruning.measure", [*key, torch.__version__, what], partial(compute, what)
+        )  # fmt: skip
+        for name, rows in part.items():
+            tables[name] += rows
+    base = {"accuracy": _share(whole == loaded.y_test), "parameters": count_parameters(net)}
+    return {"base": [base | {"images": len(loaded.y_test)}], **tables}
 
 
-def _neuron_masks(net: nn.Module, semantic: slicing.Masks, found: dict[str, Tensor], chosen: list[int]) -> dict:
-    """{method: masks}, each with as many neurons of a layer as the semantic slice."""
-    norms = {name: net.get_submodule(name).weight.detach().flatten(1).norm(dim=1).cpu() for name in semantic}
-    flow = {name: found[name][chosen].abs().sum(0) for name in semantic}
-    counts = {name: int(mask.sum()) for name, mask in semantic.items()}
+def _subsets(n_classes: int, sizes: dict, seed: int) -> list[tuple[int, ...]]:
+    """Subsets of the classes: pairs, then some of each larger size, drawn by the seed where not all are taken."""
+    draw, chosen = random.Random(seed), []
+    for size in (2, *sizes.get("larger", range(3, n_classes + 1))):
+        every = list(itertools.combinations(range(n_classes), size))
+        wanted = sizes["pairs" if size == 2 else "others"]
+        chosen += every if wanted >= len(every) else sorted(draw.sample(every, wanted))
+    return chosen
+
+
+def _flow(found: Worth, classes) -> Worth:
+    """The size of each synapse's contribution to several classes, summed over them."""
+    return {name: value[list(classes)].sum(0).abs() for name, value in found.items()}
+
+
+def _by_channel(weight: Tensor) -> Tensor:
+    """For each synapse the mean size of its neuron's weights."""
+    return weight.abs().flatten(1).mean(1).view(-1, *[1] * (weight.dim() - 1)).expand_as(weight)
+
+
+def _zeros(worth: Worth) -> float:
+    return _share(torch.cat([value.flatten() for value in worth.values()]) == 0)
+
+
+def _kept(worth: Worth, weights: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Which synapses stay when of every layer a share goes."""
     return {
-        "semantic": semantic,
-        "nnslicer": {name: selection.top(flow[name], counts[name], norms[name]) for name in semantic},
-        "magnitude": {name: selection.top(norms[name], counts[name]) for name in semantic},
+        name: selection.top(worth[name], round((1 - share) * weight.numel()), weight.abs())
+        for name, weight in weights.items()
     }
 
 
-def _gone_synapses(net: nn.Module, share: float, found: dict[str, Tensor], chosen: list[int]) -> dict:
-    """{method: {module: weights that go}}, the same share of every layer but the last."""
-    inner = list(found)[:-1]
-    sizes = {name: net.get_submodule(name).weight.detach().abs().cpu() for name in inner}
-    counts = {name: round(share * size.numel()) for name, size in sizes.items()}
-    flow = {name: found[name][chosen].abs().sum(0) for name in inner}
+def _inside(net: nn.Module, one: slicing.Slice, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The synapses between neurons of a slice: its own weights, and those that read it."""
+    elements = freezing.connecting(net, one)
     return {
-        "nnslicer": {name: ~selection.top(flow[name], counts[name], sizes[name]) for name in inner},
-        "magnitude": {name: ~selection.top(sizes[name], counts[name]) for name in inner},
+        name: elements.get(f"{name}.weight", torch.zeros_like(weight)).bool().cpu() for name, weight in weights.items()
     }
 
 
-def _among(net: nn.Module, loaded: data.Data, chosen: list[int]) -> float:
-    """Accuracy on test images of the chosen classes, the answer being one of them."""
-    theirs = torch.isin(loaded.y_test, torch.tensor(chosen))
-    guessed = training.logits(net, loaded.x_test[theirs])[:, chosen].argmax(1).cpu()
-    return (torch.tensor(chosen)[guessed] == loaded.y_test[theirs]).double().mean().item()
+def _answers(net: nn.Module, kept: dict[str, Tensor], x: Tensor, normal: Tensor) -> dict[str, Tensor]:
+    """What the pruned network takes images x for, by the statistics of its batch normalisation."""
+    pruned = selection.without(net, {name: ~mask for name, mask in kept.items()})
+    found = {"kept": training.logits(pruned, x).argmax(1).cpu()}
+    return found | {"measured again": training.logits(_measured_again(pruned, normal), x).argmax(1).cpu()}
+
+
+def _measured_again(net: nn.Module, x: Tensor) -> nn.Module:
+    """The network, its batch normalisations' means and variances being those of images x."""
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for module in norms:
+        module.reset_running_stats()
+        module.momentum = None  # the average over all batches, of which there is one
+    with torch.no_grad():
+        net.train()(x)
+    return net.eval()
+
+
+def _of(y: Tensor, classes, most: int) -> Tensor:
+    """Places of at most so many images of some classes, as many of each."""
+    places = torch.isin(y, torch.tensor(list(classes))).nonzero()[:, 0]
+    return places[data.first_per_class(y[places], most // len(classes))]
+
+
+def _share(right: Tensor) -> float:
+    return right.double().mean().item()
+
+
+def _tuned(
+    net: nn.Module, method: str, worth: Worth, weights: dict[str, Tensor], setting: Setting, seed: int,
+    loaded: data.Data, lr: float,
+) -> Iterator[dict]:  # fmt: skip
+    images = _of(loaded.y_train, TUNED, TUNED_IMAGES.get(setting.preset, TUNED_MOST))
+    x, y = loaded.x_train[images], loaded.y_train[images]
+    test = loaded.x_test[places := _of(loaded.y_test, TUNED, len(loaded.y_test))], loaded.y_test[places]
+    for share in TUNED_SHARES:
+        pruned = pruning.apply(copy.deepcopy(net), _kept(worth, weights, share))
+        before = training.evaluate(pruned, *test)
+        training.fit(
+            pruned, x, y, epochs=1, batch_size=setting.batch_size, lr=lr, augment=setting.augment, seed=seed,
+            label=f"{method}, {share:.0%} pruned",
+        )  # fmt: skip
+        yield {"method": method, "share": share, "before": before, "accuracy": training.evaluate(pruned, *test)}

@@ -35,7 +35,7 @@ class Evidence:
     def settings(self, chapter: str) -> dict[str, list[Result]]:
         """The chapter's results by setting, whatever setting is judged. Raises Unmeasured where there are none."""
         found = self.results.get(chapter, [])
-        by_setting = {name: [one for one in found if one.setting == name] for name in settings.NAMES}
+        by_setting = {name: [one for one in found if one.setting == name] for name in settings.KNOWN}
         if not found:
             raise Unmeasured(chapter)
         return {name: group for name, group in by_setting.items() if group}
@@ -53,7 +53,7 @@ class Evidence:
             group = [one for one in self.results.get(each, []) if one.setting == setting and one.preset in presets]
             if group:
                 ours = sum(one.tables["base"][0]["accuracy"] for one in group) / len(group)
-                return ours - printed_base(setting)
+                return ours - printed_base(setting) if setting in settings.NAMES else None
         return None
 
 

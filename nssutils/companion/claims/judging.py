@@ -56,7 +56,7 @@ def claims() -> dict[str, Claim]:
             raise ClaimError(f"claim {name}: its id is given twice.")
         if claim.chapter not in STUDIES:
             raise ClaimError(f"claim {name}: unknown chapter {claim.chapter!r}.{near_miss(claim.chapter, STUDIES)}")
-        if unknown := set(claim.settings) - set(settings.NAMES):
+        if unknown := set(claim.settings) - set(settings.KNOWN):
             raise ClaimError(f"claim {name}: unknown settings {', '.join(sorted(unknown))}.")
         found[claim.id] = claim
         _judge(claim)

@@ -1,8 +1,12 @@
 """Judges of what the peers' papers claim, NNSlicer's and DeepArc's, of the headline, and of what is not tested here."""
 
+import numpy as np
+import pandas as pd
+
 from nssutils.companion.claims.evidence import Evidence, Numbers
-from nssutils.companion.claims.rules import Opinion, ahead, compared, over_networks, untestable
-from nssutils.companion.tables.nnslicer import advantages
+from nssutils.companion.claims.rules import Opinion, ahead, compared, over_networks, untestable, valued
+from nssutils.companion.fragments import peer_numbers, peer_table
+from nssutils.companion.results import Result, frame
 
 
 def not_tested(evidence: Evidence, numbers: Numbers, why: str) -> Opinion:
@@ -10,18 +14,59 @@ def not_tested(evidence: Evidence, numbers: Numbers, why: str) -> Opinion:
     return untestable(why)
 
 
-def nnslicer_ahead(evidence: Evidence, numbers: Numbers, application: str, baselines: list[str]) -> Opinion:
-    """Whether NNSlicer is ahead of each baseline in an application.
+def nnslicer_detects(evidence: Evidence, numbers: Numbers, measure: str, than: str | None = None) -> Opinion:
+    """A measure of the trees that see all synapses, on average over the attacks; or by how much it is above that of
+    trees that see something else."""
+    values, printed = [], peer_table("nnslicer_table4").query("attack == 'Average'").set_index("method")[measure]
+    for one in evidence.group("nnslicer_detection"):
+        means = frame([one], "detection").groupby("features")[measure].mean()
+        values.append(means["synapses"] - (means[than] if than else 0.0))
+    if than:
+        return ahead(over_networks(values), paper=f"{100 * (printed['nnslicer'] - printed['featuremap']):.0f} points")
+    return valued(over_networks(values, unit="%"), float(printed["nnslicer"]), null=0.5, tolerance=0.05)
 
-    application: the beginning of its name in the chapter's table.
+
+def nnslicer_prunes(evidence: Evidence, numbers: Numbers, share: float, than: str, statistics: str) -> Opinion:
+    """By how many points pruning a share for the chosen classes keeps more accuracy than another way, on average over
+    the subsets.
+
+    statistics: of batch normalisation, "kept" or "measured again".
     """
-    group = evidence.group("nnslicer")
-    leads = advantages(group)
-    mine = leads[leads["claim"].str.startswith(application) & leads["baseline"].isin(baselines)]
-    cases = [
-        (rows["lead"].astype(float).tolist(), ()) for _, rows in mine.groupby(["claim", "baseline"], sort=False)
-    ]  # fmt: skip
-    return compared(cases, "comparisons", len(group))
+    values = peer_numbers("nnslicer")
+    printed = [values[f"nnslicer-pruned-{100 * share:.0f}-{method}"] / 100 for method in ("nnslicer", than)]
+    leads = []
+    for one in evidence.group("nnslicer_pruning"):
+        rows = pd.DataFrame(one.tables["pruned"])
+        rows = rows[np.isclose(rows["share"], share) & (rows["statistics"] == statistics)]
+        means = rows.groupby("method")["accuracy"].mean()
+        leads.append(means["nnslicer"] - means[than])
+    return valued(over_networks(leads), printed[0] - printed[1], tolerance=0.05)
+
+
+def nnslicer_prunes_then_tunes(evidence: Evidence, numbers: Numbers, share: float, than: str) -> Opinion:
+    """By how many points pruning a share for three classes is ahead of another way after an epoch of training."""
+    values = peer_numbers("nnslicer")
+    printed = [values[f"nnslicer-tuned-{100 * share:.0f}-{method}"] / 100 for method in ("nnslicer", than)]
+    leads = []
+    for one in evidence.group("nnslicer_pruning"):
+        rows = pd.DataFrame(one.tables["tuned"])
+        means = rows[np.isclose(rows["share"], share)].set_index("method")["accuracy"]
+        leads.append(means["nnslicer"] - means[than])
+    return valued(over_networks(leads), printed[0] - printed[1], tolerance=0.05)
+
+
+def nnslicer_protects(evidence: Evidence, numbers: Numbers, than: str) -> Opinion:
+    """By how many points less of the target classes an attacker regains than when half is hidden in another way, with
+    fewer and with more images."""
+    group, cases = evidence.group("nnslicer_protection"), []
+    for size in sorted({row["images"] for row in group[0].tables["protection"]}):
+        by = [_regained(one, size) for one in group]
+        cases.append(([each[than] - each["nnslicer"] for each in by], ()))
+    return compared(cases, "numbers of images", len(group))
+
+
+def _regained(one: Result, size: int) -> dict[str, float]:
+    return {row["method"]: row["target"] for row in one.tables["protection"] if row["images"] == size}
 
 
 def deeparc_repairs(evidence: Evidence, numbers: Numbers) -> Opinion:

@@ -1,11 +1,13 @@
 """Each chapter's figures."""
 
+from nssutils.companion.figures.deeparc import deeparc_similarities
 from nssutils.companion.figures.method import draw_method, method_figure
-from nssutils.companion.figures.nnslicer import nnslicer_curves
+from nssutils.companion.figures.nnslicer import nnslicer_fig3
 from nssutils.companion.figures.rq1 import draw_fig5, fig5
 from nssutils.companion.figures.rq2 import rq2_curves
 from nssutils.companion.figures.sensitivity import sensitivity_tornado
 
 __all__ = [
-    "draw_fig5", "draw_method", "fig5", "method_figure", "nnslicer_curves", "rq2_curves", "sensitivity_tornado",
+    "deeparc_similarities", "draw_fig5", "draw_method", "fig5", "method_figure", "nnslicer_fig3", "rq2_curves",
+    "sensitivity_tornado",
 ]  # fmt: skip

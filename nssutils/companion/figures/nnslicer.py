@@ -1,76 +1,60 @@
-"""NNSlicer's figure: pruning for chosen classes and protection, by method."""
+"""NNSlicer's Fig. 3 drawn anew: accuracy on subsets of classes over the share of synapses pruned."""
 
 import matplotlib.pyplot as plt
-import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nssutils import settings
 from nssutils.companion import fragments, results
-from nssutils.companion.fragments import TITLES
+from nssutils.companion.fragments import peer_numbers
 from nssutils.companion.results import Result
-from nssutils.companion.tables.nnslicer import HIDING_TITLES, PRUNING_TITLES
+from nssutils.companion.tables.common import or_nothing
+from nssutils.companion.tables.nnslicer_applications import METHODS
 
-_METHODS = PRUNING_TITLES | HIDING_TITLES
-COLOURS = dict(zip(_METHODS, sns.color_palette("colorblind", len(_METHODS)), strict=True))
-MARKERS = dict(zip(_METHODS, "osd^", strict=True))
-
-
-def nnslicer_curves(found: list[Result], label: str) -> Figure | object:
-    """For each setting three panels: accuracy on chosen classes over compression, neurons and synapses pruned, and
-    what an attacker regains over the share hidden."""
-    if not found:
-        return fragments.nothing(label, "No results to show here: none are published, or this book computed none.")
-    present = [name for name in settings.NAMES if any(result.setting == name for result in found)]
-    drawn, axes = plt.subplots(
-        len(present), 3, figsize=(9.6, 3.1 * len(present) + 0.6), layout="constrained", squeeze=False
-    )
-    for row, name in zip(axes, present, strict=True):
-        _row(row, [result for result in found if result.setting == name])
-        row[0].set_ylabel(f"{TITLES[name]}\naccuracy (%)")
-    handles = [
-        Line2D([], [], color=COLOURS[method], marker=MARKERS[method], ms=4, label=title)
-        for method, title in _METHODS.items()
-    ]
-    handles += [Line2D([], [], color="0.6", lw=1, label="whole network")]
-    handles += [Line2D([], [], color="0.6", lw=1, ls=":", label="trained from nothing")]
-    drawn.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False)
-    plt.close(drawn)
-    caption = (
-        "Pruned for chosen classes: accuracy among them over the share of parameters left out, mean over 2 to 5 "
-        "classes. Protected: accuracy an attacker regains over the share of each layer's weights that is hidden (lower "
-        "is better). Means over seeds; from three on, bars are the 95% interval."
-    )
-    alt = "For each setting three panels with a line for each method: pruning neurons, pruning synapses, protection."
-    return fragments.figure(drawn, label, caption, alt, found)
+DRAWN = ("nnslicer", "all classes", "weight", "channel", "semantic")
+COLOURS = dict(zip(DRAWN, sns.color_palette("colorblind", len(DRAWN)), strict=True))
+MARKERS = dict(zip(DRAWN, "osd^v", strict=True))
 
 
-def _row(row: list[Axes], group: list[Result]) -> None:
-    pruning, whole = results.frame(group, "pruning"), results.frame(group, "whole")["accuracy"].mean()
-    for ax, level in zip(row[:2], ("neurons", "synapses"), strict=True):
-        rows = pruning[pruning["level"] == level].groupby(["method", "at", "seed"], sort=False)
-        rows = rows[["compression_rate", "accuracy"]].mean().reset_index()
-        ax.set(title=f"{level} pruned", xlabel="compression rate (%)")
-        ax.axhline(100 * whole, color="0.6", lw=1)
-        _lines(ax, rows, "at", "compression_rate", "accuracy")
-    protection, ax = results.frame(group, "protection"), row[2]
-    ax.set(title="weights hidden", xlabel="hidden (% of each layer)")
-    ax.axhline(100 * results.frame(group, "base")["accuracy"].mean(), color="0.6", lw=1)
-    nothing = protection["method"] == "everything"
-    ax.axhline(100 * protection[nothing]["regained"].mean(), color="0.6", lw=1, ls=":")
-    _lines(ax, protection[~nothing], "hidden", "hidden", "regained")
-    for ax in row:
+@or_nothing
+def nnslicer_fig3(found: list[Result], label: str) -> Figure:
+    """Two panels, by the statistics of batch normalisation: a line for each method; the paper's values as crosses."""
+    rows = results.frame(found, "pruned")
+    # A semantic slice has a size of its own: its points are averages over subsets at one theta, in order of size.
+    order = ["seed", "classes", "method", "statistics"]
+    rows = rows.assign(at=rows.groupby(order, sort=False).cumcount()).sort_values("share")
+    drawn, axes = plt.subplots(1, 2, figsize=(9.6, 3.9), layout="constrained", sharey=True)
+    whole = 100 * results.frame(found, "whole")["accuracy"].mean()
+    for ax, statistics in zip(axes, ("kept", "measured again"), strict=True):
+        ax.axhline(whole, color="0.6", lw=1)
+        for method in DRAWN:
+            mine = rows[(rows["statistics"] == statistics) & (rows["method"] == method)]
+            means = mine.groupby("at")[["share", "accuracy"]].mean().sort_values("share")
+            ax.plot(
+                100 * means["share"],
+                100 * means["accuracy"],
+                color=COLOURS[method],
+                marker=MARKERS[method],
+                ms=4,
+                lw=1.3,
+            )
+        ax.set(title=f"statistics {statistics}", xlabel="synapses pruned (% of each layer)", ylim=(0, 102))
         ax.grid(color="0.9", lw=0.6)
         sns.despine(ax=ax)
-
-
-def _lines(ax: Axes, rows: pd.DataFrame, at: str, x: str, y: str) -> None:
-    """A line for each method through the means at each `at`."""
-    for method, curve in rows.groupby("method", sort=False):
-        across, up = (results.aggregate(curve, [at], value) for value in (x, y))
-        ax.errorbar(
-            100 * across["mean"], 100 * up["mean"], yerr=100 * up["half"] if up["n"].max() > 2 else None,
-            color=COLOURS[method], marker=MARKERS[method], ms=4, lw=1.2, elinewidth=0.7, alpha=0.9,
-        )  # fmt: skip
+    axes[0].set_ylabel("accuracy (%)")
+    handles = [Line2D([], [], color=COLOURS[each], marker=MARKERS[each], ms=4, label=METHODS[each]) for each in DRAWN]
+    handles += [Line2D([], [], color="0.6", lw=1, label="whole network")]
+    if found[0].preset != "smoke":
+        for method in DRAWN[:-1]:
+            values = {share: peer_numbers("nnslicer")[f"nnslicer-pruned-{share}-{method}"] for share in (50, 55)}
+            axes[0].plot(list(values), list(values.values()), "x", color=COLOURS[method], ms=8, mew=2, clip_on=False)
+        handles += [Line2D([], [], color="0.3", marker="x", ls="none", ms=8, mew=2, label="the paper's, by eye")]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+    plt.close(drawn)
+    caption = (
+        "Pruned for subsets of the classes, nothing trained: accuracy on these classes over the share of every layer's "
+        "synapses that goes, on average over subsets. Left with the network's statistics of batch normalisation, right "
+        "with those measured again."
+    )
+    alt = "Two panels with a line for each way to prune: accuracy over the share of synapses pruned."
+    return fragments.figure(drawn, label, caption, alt, found)

@@ -1,11 +1,19 @@
 """Each chapter's tables: the paper's value, ours with its 95% interval, and where ours is from."""
 
-from nssutils.companion.tables.nnslicer import (
-    nnslicer_base,
-    nnslicer_claims,
-    nnslicer_detection,
-    nnslicer_protection,
-    nnslicer_pruning,
+from nssutils.companion.tables.deeparc import (
+    deeparc_base,
+    deeparc_edited,
+    deeparc_modularity,
+    deeparc_repair,
+    deeparc_search,
+)
+from nssutils.companion.tables.nnslicer import nnslicer_base, nnslicer_detection, nnslicer_seconds
+from nssutils.companion.tables.nnslicer_applications import (
+    nnslicer_protected,
+    nnslicer_pruned,
+    nnslicer_table4,
+    nnslicer_trees,
+    nnslicer_tuned,
 )
 from nssutils.companion.tables.pilot import falls, table1, table2, table3
 from nssutils.companion.tables.rq1 import (
@@ -40,8 +48,10 @@ from nssutils.companion.tables.sensitivity import (
 from nssutils.companion.tables.sensitivity_tasks import sensitivity_eps, sensitivity_mix
 
 __all__ = [
-    "METHODS", "at_rate", "falls", "nearer", "nearest_tau", "nnslicer_base", "nnslicer_claims", "nnslicer_detection",
-    "nnslicer_protection", "nnslicer_pruning", "removed_first", "rq1_base", "rq1_deeparc", "rq1_layers", "rq1_leads",
+    "METHODS", "at_rate", "deeparc_base", "deeparc_edited", "deeparc_modularity", "deeparc_repair", "deeparc_search",
+    "falls", "nearer", "nearest_tau", "nnslicer_base", "nnslicer_detection", "nnslicer_protected", "nnslicer_pruned",
+    "nnslicer_seconds", "nnslicer_table4", "nnslicer_trees", "nnslicer_tuned", "removed_first", "rq1_base",
+    "rq1_deeparc", "rq1_layers", "rq1_leads",
     "rq1_rates", "rq1_seconds", "rq1_sentences", "rq2_matched", "rq2_savings", "rq2_summary", "rq2_taus",
     "rq3_attacks", "rq3_beyond", "rq3_effort", "rq3_summary", "rq4_costs", "rq4_fairness", "rq4_summary",
     "sensitivity_combined", "sensitivity_distances", "sensitivity_effects", "sensitivity_eps", "sensitivity_leads",

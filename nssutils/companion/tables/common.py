@@ -43,7 +43,7 @@ def or_nothing(draw: Callable) -> Callable:
 def names(found: list[Result]) -> list[str]:
     """The settings that have results, in the paper's order."""
     present = {result.setting for result in found}
-    return [name for name in settings.NAMES if name in present]
+    return [name for name in settings.KNOWN if name in present]
 
 
 def by_setting(found: list[Result]) -> Iterator[tuple[list[Result], dict[str, str]]]:

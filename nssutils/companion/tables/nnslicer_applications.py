@@ -1,0 +1,141 @@
+"""NNSlicer's three applications by its own protocols: its Table 4 and Figs. 3 to 5, ours beside the paper's."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+
+from nssutils.attacks import ATTACKS, GAPS
+from nssutils.companion import fragments, results
+from nssutils.companion.fragments import beside_paper, peer_numbers, peer_table
+from nssutils.companion.results import Result
+from nssutils.companion.tables.common import interval, or_nothing
+
+FEATURES = ("synapses", "inner synapses", "neurons", "feature map")
+PRINTED = {"nnslicer": "NNSlicer", "featuremap": "FeatureMap", "effectivepath": "EffectivePath"}
+METHODS = {
+    "nnslicer": "NNSlicer, these classes", "all classes": "NNSlicer, all classes", "weight": "weight",
+    "channel": "channel", "semantic": "semantic slice", "random": "random", "everything": "everything hidden",
+}  # fmt: skip
+MEASURES = ("precision", "recall", "f1")
+
+
+@or_nothing
+def nnslicer_table4(found: list[Result], label: str) -> Markdown:
+    """Precision, recall and F1 of the trees on each attack, by what they see, beside NNSlicer's Table 4."""
+    printed = peer_table("nnslicer_table4").pivot(index="attack", columns="method", values=list(MEASURES)).astype(float)
+    rows, attacks = results.frame(found, "detection"), results.frame(found, "attacks")
+    table = []
+    for attack in [*ATTACKS, *GAPS]:
+        mine = rows[rows["attack"] == attack] if len(rows) else rows
+        row = {"attack": attack, "misled": "–"}
+        if len(mine):
+            theirs = attacks[attacks["attack"] == attack]
+            row["misled"] = f"{100 * theirs['misled'].sum() / theirs['images'].sum():.0f}%"
+        row |= {kind: _three(mine[mine["features"] == kind]) if len(mine) else "–" for kind in FEATURES}
+        row |= {
+            f"paper: {title}": _printed(printed, attack, method) if attack in printed.index else "–"
+            for method, title in PRINTED.items()
+        }
+        table.append(row)
+    average = {"attack": "average", "misled": ""} | {kind: _three(rows[rows["features"] == kind]) for kind in FEATURES}
+    average |= {f"paper: {title}": _printed(printed, "Average", method) for method, title in PRINTED.items()}
+    always = dict.fromkeys(average, "0.50 / 1.00 / 0.67") | {"attack": "always yes", "misled": ""}
+    caption = (
+        "Precision / recall / F1 of trees that tell adversarial images by their slices, by what they see; the share of "
+        "500 images that each attack makes mislead. Attacks without ours are not in foolbox 3; those without the "
+        "paper's are not among its seventeen. Last, what a detector has that always says yes."
+    )
+    return fragments.table(pd.DataFrame([*table, average, always]), label, caption, found)
+
+
+def _three(rows: pd.DataFrame) -> str:
+    means = rows.groupby("seed")[list(MEASURES)].mean().mean()
+    return " / ".join(f"{means[measure]:.2f}" for measure in MEASURES)
+
+
+def _printed(printed: pd.DataFrame, attack: str, method: str) -> str:
+    return " / ".join(f"{printed.loc[attack, (measure, method)]:.2f}" for measure in MEASURES)
+
+
+@or_nothing
+def nnslicer_trees(found: list[Result], label: str) -> Markdown:
+    """How large the trees are, and how often they take a normal test image for another class."""
+    rows, table = results.frame(found, "trees"), []
+    for kind in FEATURES:
+        mine = rows[rows["features"] == kind]
+        table.append(
+            {"what the tree sees": kind, "learned from": f"{mine['normal'].iloc[0]:,} images"}
+            | {"nodes": f"{mine['nodes'].mean():.0f}", "normal images called adversarial (%)": interval(mine["wrong"])}
+        )
+    caption = "The trees: how large they are, and how many normal test images they take for another class."
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+
+
+@or_nothing
+def nnslicer_pruned(found: list[Result], label: str) -> Markdown:
+    """NNSlicer's Fig. 3 at the shares that its text speaks of: accuracy on subsets of classes."""
+    printed, table = peer_numbers("nnslicer"), []
+    for share in (0.3, 0.5, 0.55, 0.8):
+        for method in ("nnslicer", "all classes", "weight", "channel"):
+            row = {"pruned": f"{100 * share:.0f}%", "method": METHODS[method]}
+            for statistics in ("kept", "measured again"):
+                row[f"statistics {statistics}"] = interval(_pruned(found, method, statistics, share))
+            value = printed.get(f"nnslicer-pruned-{100 * share:.0f}-{method}")
+            if not _pruned(found, method, "kept", share).empty:
+                table.append(row | {"paper": "–" if value is None else f"{value:g}"})
+    caption = (
+        "Accuracy (%) on the chosen classes, the answer being any of the ten, with a share of every layer's synapses "
+        "pruned and nothing trained, on average over subsets of two to ten classes; by the statistics of batch "
+        "normalisation. The paper's are read off its Fig. 3."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+
+
+def _pruned(found: Sequence[Result], method: str, statistics: str, share: float) -> pd.Series:
+    """Accuracy of each network, on average over the subsets."""
+    rows = results.frame(found, "pruned")
+    mine = rows[(rows["method"] == method) & (rows["statistics"] == statistics) & np.isclose(rows["share"], share)]
+    return mine.groupby("seed")["accuracy"].mean()
+
+
+@or_nothing
+def nnslicer_tuned(found: list[Result], label: str) -> Markdown:
+    """NNSlicer's Fig. 4: accuracy on three classes after an epoch on images of them."""
+    rows, printed, table = results.frame(found, "tuned"), peer_numbers("nnslicer"), []
+    for share in sorted(rows["share"].unique()):
+        for method in ("nnslicer", "all classes", "weight"):
+            mine = rows[(rows["method"] == method) & (rows["share"] == share)]
+            value = printed.get(f"nnslicer-tuned-{100 * share:.0f}-{method}")
+            row = {"pruned": f"{100 * share:.0f}%", "method": METHODS[method], "before": interval(mine["before"])}
+            table.append(row | {"after": beside_paper(interval(mine["accuracy"]), _comparable(found, value))})
+    caption = (
+        "Accuracy (%) on classes 0, 1 and 5 with a share of every layer's synapses pruned, before and after an epoch "
+        "on images of these classes. The paper's are read off its Fig. 4."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+
+
+@or_nothing
+def nnslicer_protected(found: list[Result], label: str) -> Markdown:
+    """NNSlicer's Fig. 5: what an attacker regains when half of the synapses are hidden."""
+    rows, printed, table = results.frame(found, "protection"), peer_numbers("nnslicer"), []
+    sizes = sorted(rows["images"].unique())
+    for method in ("nnslicer", "all classes", "weight", "random", "everything"):
+        row = {"hidden": METHODS[method]}
+        for size, extent in zip(sizes, ("fewest", "most"), strict=True):
+            mine = rows[(rows["method"] == method) & (rows["images"] == size)]
+            value = printed.get(f"nnslicer-protected-{extent}-{method}")
+            row[f"target, {size:,} images"] = beside_paper(interval(mine["target"]), _comparable(found, value))
+            row[f"all, {size:,} images"] = interval(mine["accuracy"])
+        table.append(row)
+    caption = (
+        "Accuracy (%) that an attacker regains on the target classes 0, 1 and 5, and on all, with half of every "
+        "layer's synapses hidden: lower protects better. The paper's are read off its Fig. 5 (10,000 and 50,000)."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, found)
+
+
+def _comparable(found: list[Result], value: float | None) -> str | None:
+    return None if value is None or found[0].preset == "smoke" else f"{value:g}"
