@@ -226,3 +226,36 @@ def test_fairness_costs_and_means(here):
 def test_nothing_to_show_says_so(here, draw):
     draw([], "n")
     assert "No results to show" in (here / "_generated" / "n.md").read_text()
+
+
+def test_the_tasks_readings_stand_beside_this_books(here):
+    base = {
+        "attacks": [{"attack": a, "eps": 0.1, "left": 0.2, "robust": 0.2} for a in ("fgsm", "pgd")],
+        "repairs": [
+            {"attack": a, "method": m, "tpr": 0.5, "ra": 0.9 + 0.05 * (m == "full"), "raa": 0.5}
+            for a in ("fgsm", "pgd")
+            for m in ("full", "deeparc", "nss", "nss+deeparc")
+        ],
+    }
+    methods = [
+        {"task_a": "first", "method": m, "a": 0.9, "b": 0.8 + 0.1 * m.startswith("nss")}
+        for m in ("original", "retrain", "replay5", "replay10", "replay100", "nss", "nss+replay10", "random")
+    ]
+    varied = {
+        "attacks": [row | {"eps": 0.3} for row in base["attacks"]],
+        "repairs": [row | {"eps": 0.3, "ra": row["ra"] - 0.1} for row in base["repairs"]],
+        "methods": [row | {"mix": "balanced"} for row in methods],
+    }
+    found = [result("sensitivity_tasks", varied, seed, "mlp-mnist", "paper") for seed in range(3)]
+    rq3 = [result("rq3_readaptation", base, seed, "mlp-mnist", "paper") for seed in range(3)]
+    other = result("rq3_readaptation", base, 0, "vgg16-cifar10", "quick")  # of another setting: stays out
+    tables.sensitivity_eps(found, "e", base=[*rq3, other])
+    rows = body(here, "e")
+    assert [row[2] for row in rows[2:]] == ["25.5, this book", "76.5"] * 2
+    assert rows[2][3:8] == ["20.00 ± 0.00", "90.00 ± 0.00", "+5.00", "50.00 ± 0.00", "≈+0.00"]
+    assert rows[3][4] == "80.00 ± 0.00"
+    rq4 = [result("rq4_incremental", {"methods": methods}, seed, "mlp-mnist", "paper") for seed in range(3)]
+    tables.sensitivity_mix(found, "m", base=rq4)
+    rows = body(here, "m")
+    assert [row[2] for row in rows[2:]] == ["shuffled, this book", "balanced"]
+    assert rows[2][3:8] == ["90.00 ± 0.00", "80.00 ± 0.00", "90.00 ± 0.00", "90.00 ± 0.00", "+5.00"]

@@ -44,7 +44,7 @@ def nnslicer_table4(found: list[Result], label: str) -> Markdown:
     always = dict.fromkeys(average, "0.50 / 1.00 / 0.67") | {"attack": "always yes", "misled": ""}
     caption = (
         "Precision / recall / F1 of trees that tell adversarial images by their slices, by what they see; the share of "
-        "500 images that each attack makes mislead. Attacks without ours are not in foolbox 3; those without the "
+        "the images that each attack makes mislead. Attacks without ours are not in foolbox 3; those without the "
         "paper's are not among its seventeen. Last, what a detector has that always says yes."
     )
     return fragments.table(pd.DataFrame([*table, average, always]), label, caption, found)
