@@ -150,8 +150,8 @@ def figure(drawn: Figure, label: str, caption: str, alt: str, found: list[Result
 
 
 def nothing(label: str, why: str) -> Markdown:
-    """Write a fragment that says why there is no table or figure."""
-    text = f"```{{note}}\n{why}\n```\n"
+    """Write a fragment that says why there is no table or figure, in its place: what links there finds the note."""
+    text = f"```{{note}}\n:name: {label}\n\n{why}\n```\n"
     write(f"{label}.md", text)
     return Markdown(why)
 
