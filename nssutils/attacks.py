@@ -23,7 +23,6 @@ class Attack:
     name: str  # foolbox's class
     options: dict = field(default_factory=dict)
     distance: float | None = None  # None where the attack looks for the smallest that misleads
-    most: int | None = None  # images that a study gives it at most, where one takes a processor seconds
     start: str = ""  # what a search begins with: "an image" of another class, or what another attack has made
 
 
@@ -36,7 +35,7 @@ ATTACKS: dict[str, Attack] = {
     "SaltAndPepper": Attack("SaltAndPepperNoiseAttack", {"steps": 100}),
     "Boundary": Attack("BoundaryAttack", {"steps": 300}, start="an image"),
     "Spatial": Attack("SpatialAttack"),
-    "Pointwise": Attack("PointwiseAttack", {"l2_binary_search": False}, most=100, start="SaltAndPepper"),
+    "Pointwise": Attack("PointwiseAttack", {"l2_binary_search": False}, start="SaltAndPepper"),
     "GaussianBlur": Attack("GaussianBlurAttack", {"steps": 50}),
 }
 # What foolbox 3 lacks of the 17: those of foolbox 2 that nobody carried over.

@@ -126,6 +126,20 @@ def test_the_applications_stand_beside_the_printed_numbers(here):
     assert [len(ax.lines) for ax in drawn.axes] == [1 + 5 + 4, 1 + 5]
 
 
+def test_what_failed_is_named_and_smoke_has_nothing_printed_beside(here):
+    one = applied()["nnslicer_detection"]
+    failed = one.tables | {"failed": [{"attack": "FGSM_2", "why": "it cannot be made"}]}
+    tables.nnslicer_table4([result("nnslicer_detection", failed, 0, "resnet10-cifar10", "smoke")], "t")
+    rows = {row[0]: row[1:] for row in body(here, "t")[2:]}
+    assert rows["FGSM_2"][0] == "could not be made" and rows["FGSM_4"][0] == "–"
+    assert all(row[5:] == ["–"] * 3 for name, row in rows.items() if name != "always yes")
+    pruned = applied()["nnslicer_pruning"].tables
+    tables.nnslicer_pruned([result("nnslicer_pruning", pruned, 0, "resnet10-cifar10", "smoke")], "p")
+    assert {row[4] for row in body(here, "p")[2:]} == {"–"}
+    tables.nnslicer_seconds([result("nnslicer", sliced_result().tables, 0, "lenet-mnist", "smoke")], "s")
+    assert body(here, "s")[2][3] == "–"
+
+
 def test_the_claims_of_the_applications_are_judged():
     found = {name: [applied(seed)[name] for seed in range(3)] for name in applied()}
     judged = judging.ledger(found).set_index("id")

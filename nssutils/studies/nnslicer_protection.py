@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from nssutils import data, digests, nnslicer, pruning, selection, training
+from nssutils import data, digests, nnslicer, selection, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
-from nssutils.studies import common, parts
+from nssutils.studies import nnslicer_classes, parts
+from nssutils.studies.nnslicer_classes import TARGET, flow
 
-TARGET = (0, 1, 5)  # the classes to protect; which its paper takes is not printed, these are those of its Fig. 4
 HIDDEN = 0.5  # share of each layer's synapses
 RANKED = {"smoke": 5, "quick": 100, "overnight": 500, "paper": 500}  # images of each class behind the contributions
 # Training images that the attacker has, and how often they are shown.
@@ -31,17 +31,12 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
     before_target: with zeros, accuracy, target: after the attacker's training). Each attacker is kept as it is done.
     """
     net = training.trained(setting, seed, loaded)
-    x, y = common.scored_images(setting, loaded)
-    few = data.first_per_class(y.cpu(), RANKED[setting.preset])
-    means = nnslicer.profile(net, x)
-    _, found = nnslicer.class_contributions(
-        net, x[few], y[few], means, theta, synapses=True, n_classes=setting.n_classes
-    )
-    weights = {name: module.weight.detach().cpu() for name, module in pruning.prunable(net).items()}
+    found = nnslicer_classes.contributions(net, setting, loaded, RANKED[setting.preset], theta)
+    weights = nnslicer_classes.weights(net)
     generator = torch.Generator().manual_seed(seed)
     worths = {
-        "nnslicer": {name: value[list(TARGET)].sum(0).abs() for name, value in found.items()},
-        "all classes": {name: value.sum(0).abs() for name, value in found.items()},
+        "nnslicer": flow(found, TARGET),
+        "all classes": flow(found, range(setting.n_classes)),
         "weight": {name: weight.abs() for name, weight in weights.items()},
         "random": {name: torch.rand(weight.shape, generator=generator) for name, weight in weights.items()},
     }

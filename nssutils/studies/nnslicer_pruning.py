@@ -15,7 +15,8 @@ from tqdm import tqdm
 from nssutils import data, digests, freezing, nnslicer, pruning, selection, slicing, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
-from nssutils.studies import common, parts, scores
+from nssutils.studies import common, nnslicer_classes, parts, scores
+from nssutils.studies.nnslicer_classes import TARGET, Worth, flow
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9)  # of each layer's synapses, that go
 SMOKE_SHARES = (0.3, 0.6)
@@ -29,13 +30,10 @@ SIZES = {
     "paper": {"ranked": 500, "pairs": 45, "others": 2, "test": 1_000},
 }
 NORMAL = 500  # training images on which statistics are measured again
-# Fig. 4: the classes, the shares that go, and the images of an epoch of fine-tuning.
-TUNED = (0, 1, 5)
+# Fig. 4: the shares that go, and the images of an epoch of fine-tuning.
 TUNED_SHARES = (0.5, 0.8, 0.9, 0.95)
 TUNED_IMAGES = {"smoke": 90, "quick": 3_000}
 TUNED_MOST = 10_000
-
-Worth = dict[str, Tensor]
 
 
 def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nnslicer.THETA, lr: float = 1e-3) -> dict:
@@ -51,20 +49,16 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
     Tables: base (accuracy, parameters, images); zeros (classes, n_classes, share: of synapses whose contribution to
     these classes is zero); whole (classes, n_classes, accuracy) of the network itself; pruned (classes, n_classes,
     method, statistics: "kept" or "measured again", share: of synapses that go, accuracy); tuned (method, share, before,
-    accuracy): pruned for TUNED, before and after an epoch on images of these classes at learning rate `lr`. Each subset
-    is kept as it is done.
+    accuracy): pruned for TARGET, before and after an epoch on images of these classes at learning rate `lr`. Each
+    subset is kept as it is done.
     """
     net = training.trained(setting, seed, loaded)
     sizes, smoke = SIZES[setting.preset], setting.preset == "smoke"
     x, y = common.scored_images(setting, loaded)
-    means = nnslicer.profile(net, x)
-    few = data.first_per_class(y.cpu(), sizes["ranked"])
-    _, found = nnslicer.class_contributions(
-        net, x[few], y[few], means, theta, synapses=True, n_classes=setting.n_classes
-    )
-    weights = {name: module.weight.detach().cpu() for name, module in pruning.prunable(net).items()}
+    found = nnslicer_classes.contributions(net, setting, loaded, sizes["ranked"], theta)
+    weights = nnslicer_classes.weights(net)
     fixed = {
-        "all classes": _flow(found, range(setting.n_classes)),
+        "all classes": flow(found, range(setting.n_classes)),
         "weight": {name: weight.abs() for name, weight in weights.items()},
         "channel": {name: _by_channel(weight) for name, weight in weights.items()},
     }
@@ -97,8 +91,8 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
 
         for method, statistics, share, answer in answers():
             add(method, statistics, share, answer[images] == truth)
-        flow = _flow(found, classes)
-        cut = [("nnslicer", share, _kept(flow, weights, share)) for share in shares]
+        wanted = flow(found, classes)
+        cut = [("nnslicer", share, _kept(wanted, weights, share)) for share in shares]
         for each in by_class():
             kept = _inside(net, slicing.Slice.of_classes({c: each[c] for c in classes}), weights)
             gone = 1 - sum(int(mask.sum()) for mask in kept.values()) / sum(mask.numel() for mask in kept.values())
@@ -107,10 +101,10 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
             for statistics, answer in _answers(net, kept, loaded.x_test[images], normal).items():
                 add(method, statistics, share, answer == truth)
         accuracy = _share(whole[images] == truth)
-        return {"whole": [case | {"accuracy": accuracy}], "zeros": [case | {"share": _zeros(flow)}], "pruned": rows}
+        return {"whole": [case | {"accuracy": accuracy}], "zeros": [case | {"share": _zeros(wanted)}], "pruned": rows}
 
     def tuned(method: str) -> dict[str, list[dict]]:
-        worth = ({"nnslicer": _flow(found, TUNED)} | fixed)[method]
+        worth = ({"nnslicer": flow(found, TARGET)} | fixed)[method]
         return {"tuned": list(_tuned(net, method, worth, weights, setting, seed, loaded, lr))}
 
     tables: dict[str, list[dict]] = {"zeros": [], "whole": [], "pruned": [], "tuned": []}
@@ -135,11 +129,6 @@ def _subsets(n_classes: int, sizes: dict, seed: int) -> list[tuple[int, ...]]:
         wanted = sizes["pairs" if size == 2 else "others"]
         chosen += every if wanted >= len(every) else sorted(draw.sample(every, wanted))
     return chosen
-
-
-def _flow(found: Worth, classes) -> Worth:
-    """The size of each synapse's contribution to several classes, summed over them."""
-    return {name: value[list(classes)].sum(0).abs() for name, value in found.items()}
 
 
 def _by_channel(weight: Tensor) -> Tensor:
@@ -199,9 +188,9 @@ def _tuned(
     net: nn.Module, method: str, worth: Worth, weights: dict[str, Tensor], setting: Setting, seed: int,
     loaded: data.Data, lr: float,
 ) -> Iterator[dict]:  # fmt: skip
-    images = _of(loaded.y_train, TUNED, TUNED_IMAGES.get(setting.preset, TUNED_MOST))
+    images = _of(loaded.y_train, TARGET, TUNED_IMAGES.get(setting.preset, TUNED_MOST))
     x, y = loaded.x_train[images], loaded.y_train[images]
-    test = loaded.x_test[places := _of(loaded.y_test, TUNED, len(loaded.y_test))], loaded.y_test[places]
+    test = loaded.x_test[places := _of(loaded.y_test, TARGET, len(loaded.y_test))], loaded.y_test[places]
     for share in TUNED_SHARES:
         pruned = pruning.apply(copy.deepcopy(net), _kept(worth, weights, share))
         before = training.evaluate(pruned, *test)

@@ -25,19 +25,17 @@ MEASURES = ("precision", "recall", "f1")
 def nnslicer_table4(found: list[Result], label: str) -> Markdown:
     """Precision, recall and F1 of the trees on each attack, by what they see, beside NNSlicer's Table 4."""
     printed = peer_table("nnslicer_table4").pivot(index="attack", columns="method", values=list(MEASURES)).astype(float)
+    printed = printed.iloc[:0] if found[0].preset == "smoke" else printed
     rows, attacks = results.frame(found, "detection"), results.frame(found, "attacks")
-    table = []
+    failed, table = {row["attack"] for one in found for row in one.tables["failed"]}, []
     for attack in [*ATTACKS, *GAPS]:
         mine = rows[rows["attack"] == attack] if len(rows) else rows
-        row = {"attack": attack, "misled": "–"}
+        row = {"attack": attack, "misled": "could not be made" if attack in failed else "–"}
         if len(mine):
             theirs = attacks[attacks["attack"] == attack]
             row["misled"] = f"{100 * theirs['misled'].sum() / theirs['images'].sum():.0f}%"
         row |= {kind: _three(mine[mine["features"] == kind]) if len(mine) else "–" for kind in FEATURES}
-        row |= {
-            f"paper: {title}": _printed(printed, attack, method) if attack in printed.index else "–"
-            for method, title in PRINTED.items()
-        }
+        row |= {f"paper: {title}": _printed(printed, attack, method) for method, title in PRINTED.items()}
         table.append(row)
     average = {"attack": "average", "misled": ""} | {kind: _three(rows[rows["features"] == kind]) for kind in FEATURES}
     average |= {f"paper: {title}": _printed(printed, "Average", method) for method, title in PRINTED.items()}
@@ -56,6 +54,8 @@ def _three(rows: pd.DataFrame) -> str:
 
 
 def _printed(printed: pd.DataFrame, attack: str, method: str) -> str:
+    if attack not in printed.index:
+        return "–"
     return " / ".join(f"{printed.loc[attack, (measure, method)]:.2f}" for measure in MEASURES)
 
 
@@ -82,9 +82,9 @@ def nnslicer_pruned(found: list[Result], label: str) -> Markdown:
             row = {"pruned": f"{100 * share:.0f}%", "method": METHODS[method]}
             for statistics in ("kept", "measured again"):
                 row[f"statistics {statistics}"] = interval(_pruned(found, method, statistics, share))
-            value = printed.get(f"nnslicer-pruned-{100 * share:.0f}-{method}")
+            value = _comparable(found, printed.get(f"nnslicer-pruned-{100 * share:.0f}-{method}"))
             if not _pruned(found, method, "kept", share).empty:
-                table.append(row | {"paper": "–" if value is None else f"{value:g}"})
+                table.append(row | {"paper": value or "–"})
     caption = (
         "Accuracy (%) on the chosen classes, the answer being any of the ten, with a share of every layer's synapses "
         "pruned and nothing trained, on average over subsets of two to ten classes; by the statistics of batch "
@@ -138,4 +138,5 @@ def nnslicer_protected(found: list[Result], label: str) -> Markdown:
 
 
 def _comparable(found: list[Result], value: float | None) -> str | None:
+    """A number as it was read off a figure; None at preset smoke, as tables.common.printed."""
     return None if value is None or found[0].preset == "smoke" else f"{value:g}"

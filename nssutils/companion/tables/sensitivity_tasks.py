@@ -31,7 +31,7 @@ def sensitivity_eps(found: list[Result], label: str, base: Sequence[Result] = ()
                 for measure in ("ra", "raa"):
                     row[f"{measure.upper()} (%)"] = interval(by["nss"][measure])
                     row[f"full training ahead, {measure.upper()}"] = _points(by["full"][measure] - by["nss"][measure])
-                table.append(row | {"distance (points)": f"{_from_table5(mine, name, attack):.1f}"})
+                table.append(row | {"distance (points)": f"{_distance(mine, 5, ('RA', 'RAA'), (attack, name)):.1f}"})
     caption = (
         "Repair after attacks of several strengths: the accuracy left before it on the images to repair with; RA and "
         "RAA of NeuSemSlice, and the points by which full training is ahead of it. The distance is that of RA and RAA "
@@ -56,12 +56,10 @@ def _attacked(found, setting: str, attack: str) -> pd.DataFrame:
     return whole[(whole["setting"] == setting) & (whole["attack"] == attack)]
 
 
-def _from_table5(rows: pd.DataFrame, setting: str, attack: str) -> float:
-    """How far RA and RAA are from Table 5's, in points, on average over the methods."""
-    means = 100 * rows.groupby("method")[["ra", "raa"]].mean()
-    apart = [
-        (means[measure.lower()] - paper_grid(5, measure).loc[(attack, setting)]).abs() for measure in ("RA", "RAA")
-    ]
+def _distance(rows: pd.DataFrame, number: int, measures: tuple[str, ...], cell) -> float:
+    """How far measures are from a row of the paper's Table `number`, in points, on average over the methods."""
+    means = 100 * rows.groupby("method")[[measure.lower() for measure in measures]].mean()
+    apart = [(means[measure.lower()] - paper_grid(number, measure).loc[cell]).abs() for measure in measures]
     return float(pd.concat(apart).mean())
 
 
@@ -81,20 +79,13 @@ def sensitivity_mix(found: list[Result], label: str, base: Sequence[Result] = ()
             for method, title in (("replay10", "Replay 10%"), ("nss+replay10", "NeuSemSlice + Replay 10%")):
                 row |= {f"{title}, {task.upper()}": interval(by[method][task]) for task in ("a", "b")}
             row["lead (points)"] = _points(averages["nss"] - averages[rival])
-            table.append(row | {"distance (points)": f"{_from_table6(mine, name):.1f}"})
+            table.append(row | {"distance (points)": f"{_distance(mine, 6, ('A', 'B'), name):.1f}"})
     caption = (
         "Accuracy (%) on tasks A and B after learning B, by the half of the classes that is task A and by how replayed "
         "images are mixed in. The lead is NeuSemSlice's over the better of Replay 5% and 10%, on average over both "
         "tasks. The distance is that from Table 6, on average over methods and tasks; ≈ where it cannot be told."
     )
     return fragments.table(pd.DataFrame(table), label, caption, [*base, *found], texts=3)
-
-
-def _from_table6(rows: pd.DataFrame, setting: str) -> float:
-    """How far both tasks' accuracies are from Table 6's, in points, on average over the methods that it has."""
-    means = 100 * rows.groupby("method")[["a", "b"]].mean()
-    apart = [(means[task.lower()] - paper_grid(6, task).loc[setting]).abs() for task in ("A", "B")]
-    return float(pd.concat(apart).mean())
 
 
 def _points(values: pd.Series) -> str:
