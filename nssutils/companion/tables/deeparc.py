@@ -141,7 +141,7 @@ def _of(found: list[Result], name: str) -> list[Result]:
 
 
 def _printed(group: list[Result], name: str) -> str | None:
-    """A number of data/paper/deeparc_numbers.csv in percent, beside results of the network that it is for, if not at smoke."""
+    """A number of data/paper/deeparc_numbers.csv in percent, beside results of its own network and not at smoke."""
     return printed(group, 100 * fragments.peer_numbers("deeparc")[name]) if group[0].setting == PRINTED_FOR else None
 
 
