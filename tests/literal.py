@@ -108,9 +108,10 @@ def _surviving(terms: list[float], y: float, theta: float) -> list[int]:
     """Which local contributions survive the cut: not those up to the largest index, in ascending size, up to which
     their sum stays below theta."""
     order = sorted(range(len(terms)), key=lambda i: abs(terms[i]))
-    cut = 0
-    for j in range(1, len(order) + 1):
-        if abs(sum(terms[i] for i in order[:j])) < theta * abs(y):
+    cut, dropped = 0, 0.0
+    for j, i in enumerate(order, start=1):
+        dropped += terms[i]
+        if abs(dropped) < theta * abs(y):
             cut = j
     return order[cut:]
 
