@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from nssutils import data, models, neurons, nnslicer, settings, training
+from nssutils import data, graphs, models, nnslicer, settings, training
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 import literal  # the tests' own
@@ -24,7 +24,7 @@ net = models.build(setting)
 training.fit(net, loaded.x_train, loaded.y_train, epochs=2, batch_size=64, lr=3e-3, label="train")
 x = loaded.x_test[:INPUTS]
 means, target = nnslicer.profile(net, loaded.x_train[:500]), training.logits(net, x).argmax(1)
-traced = neurons.trace(net)
+traced = graphs.trace(net)
 mean_of = {
     traced.get_submodule(node.target): (means[node.all_input_nodes[0].name], means[node.name])
     for node in traced.graph.nodes

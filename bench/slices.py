@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import torch
 
-from nssutils import data, models, neurons, settings, slicing, training
+from nssutils import data, graphs, models, settings, slicing, training
 from nssutils.studies import common, rq1, scores
 
 SOME, IMAGES, TARGET = 12, 500, 4.0
@@ -33,7 +33,7 @@ for ranking in (found.whole(), found.orders):
     slices += [slicing.top_share(order, share) for order in ranking.values() for share in rq1.SHARES]
 chosen = slices[:: len(slices) // SOME]
 traced, exact, fast = (
-    neurons.trace(net),
+    graphs.trace(net),
     replace(setting, reduced_evaluation=False),
     replace(setting, reduced_evaluation=True),
 )

@@ -6,33 +6,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from nssutils import neurons
-from nssutils.errors import NssError, near_miss
+from nssutils import graphs, neurons, rescale, samples
+from nssutils.errors import near_miss
+from nssutils.rescale import ContributionError
 
 METRICS = ("avg", "var", "ens", "deeplift", "taylor")
-
-# Below this change of a nonlinearity's input, DeepLIFT's multiplier is the derivative (captum's value).
-_EPS = 1e-10
-
-
-class ContributionError(NssError):
-    """A metric, label or network that contributions cannot be computed for."""
 
 
 def score(
     net: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    x,
+    y=None,
     metrics: Sequence[str] = METRICS,
-    n_classes: int = 10,
+    n_classes: int | None = None,
     batch_size: int = 256,
     baseline: Tensor | None = None,
     taylor: str = "weights",
+    skip_absent: bool = False,
 ) -> dict[str, dict[str, Tensor]]:
     """Contribution of each neuron to each class: {metric: {layer: float64 (n_classes, width)}}, on the CPU.
 
-    x: images (N, C, H, W); y: labels (N,) int64; every class needs a sample. A convolution's neuron is a channel, its
-    value the mean over space. With D_c the samples of class c:
+    x: samples (N, ...) as images (N, C, H, W), and y: labels (N,), 0 to n_classes - 1 (the highest label unless given);
+    or x a DataLoader that gives both, which is read once, batch by batch (`samples.stream`). Every class needs a
+    sample, unless absent ones are to be skipped: they contribute 0. A convolution's neuron is a channel, its value the
+    mean over space. With D_c the samples of class c:
 
     - avg, var: mean and (biased) variance of the neuron's value over D_c (the paper's Section 2.3).
     - ens: the mean of avg and var, each scaled to [0, 1] within the layer and class; the paper says only "normalize".
@@ -42,41 +39,52 @@ def score(
       batch's mean cross-entropy (Molchanov et al. 2019, eq. 8, in the paper's "weights and gradient"); with
       taylor="gate", the mean over D_c of (sum over space of a dL/da)^2, a the neuron's value.
 
-    The network is read in eval mode and left as it was. Raises ContributionError naming an unknown metric, a label
-    outside 0..n_classes-1, a class without samples or an operation that DeepLIFT cannot pass.
+    The network is read in eval mode and left as it was. Raises SampleError for samples and labels that cannot be used,
+    ContributionError naming an unknown metric, a class without samples or outputs, or an operation that DeepLIFT cannot
+    pass.
     """
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
-    _check(metrics, x, y, n_classes, taylor)
-    where = next(net.parameters()).device
-    baseline = torch.zeros_like(x[:1]) if baseline is None else baseline
+    _check(metrics, taylor)
+    n_classes = samples.count(x, y) if n_classes is None else n_classes
+    where, like = graphs.device(net), samples.example(x)
+    baseline = torch.zeros_like(like[:1]) if baseline is None else baseline
     wants_moments = bool({"avg", "var", "ens"} & set(metrics))
     sums: dict[str, dict[str, Tensor]] = {}
+    seen = torch.zeros(n_classes, dtype=torch.int64)
     with neurons.evaluating(net):
-        traced = neurons.trace(net)
+        traced = graphs.trace(net, like)
         found = neurons.layers_of(traced)
+        _check_outputs(traced, like.to(where), n_classes)
         for kind in ("mean", "var", "deeplift", "taylor"):
             sums[kind] = {
                 name: torch.zeros(n_classes, layer.width, dtype=torch.float64, device=where)
                 for name, layer in found.items()
             }
-        for c in range(n_classes):
-            seen, total = 0, int((y == c).sum())
-            for batch in x[y == c].split(batch_size):
-                batch = batch.to(where)
-                values: dict[str, Tensor] = {}
-                if "taylor" in metrics:
-                    for name, score_ in _taylor(traced, found, batch, c, taylor, values).items():
-                        sums["taylor"][name][c] += score_ if taylor == "weights" else score_ / total
-                elif wants_moments:
-                    _record(traced, found, batch, values)
-                if wants_moments:
-                    for name, value in values.items():
-                        _add_moments(sums["mean"][name][c], sums["var"][name][c], seen, value.double())
-                if "deeplift" in metrics:
-                    target = torch.full((len(batch),), c, device=where)
-                    for name, part in attribute(traced, batch, target, baseline.to(where), found).items():
-                        sums["deeplift"][name][c] += part.double().sum(0) / total
-                seen += len(batch)
+        for c, batch in samples.by_class(x, y, n_classes, batch_size):
+            batch = batch.to(where)
+            values: dict[str, Tensor] = {}
+            if "taylor" in metrics:
+                for name, score_ in _taylor(traced, found, batch, c, taylor, values).items():
+                    sums["taylor"][name][c] += score_
+            elif wants_moments:
+                _record(traced, found, batch, values)
+            if wants_moments:
+                for name, value in values.items():
+                    _add_moments(sums["mean"][name][c], sums["var"][name][c], int(seen[c]), value.double())
+            if "deeplift" in metrics:
+                target = torch.full((len(batch),), c, device=where)
+                for name, part in attribute(traced, batch, target, baseline.to(where), found).items():
+                    sums["deeplift"][name][c] += part.double().sum(0)
+            seen[c] += len(batch)
+    if (seen == 0).any() and not skip_absent:
+        raise ContributionError(
+            f"class {int((seen == 0).nonzero()[0])} has no sample; a contribution to each of the {n_classes} classes "
+            "needs at least one (skip_absent=True leaves such classes at 0)."
+        )
+    # Taylor by weights adds up over batches; all others are means over samples.
+    for kind in ("deeplift", *(["taylor"] if taylor == "gate" else [])):
+        for total in sums[kind].values():
+            total /= seen.clamp_min(1).to(where)[:, None]
     result = {
         "avg": sums["mean"],
         "var": sums["var"],
@@ -132,7 +140,7 @@ def deeplift(net: nn.Module, x: Tensor, target: Tensor, baseline: Tensor | None 
     logit minus its value at `baseline` (1, C, H, W; zeros unless given).
     """
     with neurons.evaluating(net):
-        traced = neurons.trace(net)
+        traced = graphs.trace(net, x)
         baseline = torch.zeros_like(x[:1]) if baseline is None else baseline
         return attribute(traced, x, target, baseline, neurons.layers_of(traced))
 
@@ -140,27 +148,43 @@ def deeplift(net: nn.Module, x: Tensor, target: Tensor, baseline: Tensor | None 
 def attribute(
     traced: fx.GraphModule, x: Tensor, target: Tensor, baseline: Tensor, found: dict[str, neurons.NeuronLayer]
 ) -> dict[str, Tensor]:
-    """`deeplift` of a traced network in eval mode: one forward pass over x and the baseline, one backward pass.
+    """`deeplift` of a traced network in eval mode: a forward pass over x and the baseline, one backward pass.
 
-    The baseline travels as the last sample of the batch; every nonlinearity's backward pass hands on
-    (change of output / change of input) in place of its derivative.
+    Every operation that is not linear hands back (change of output / change of input) in place of its derivative.
+    Where no operation can mix samples, the baseline travels as the last sample of the batch; elsewhere it goes first,
+    by itself, once for each sample.
     """
     sites: dict[str, Tensor] = {}
-    visits = {layer.site: lambda value, name=layer.name: sites.__setitem__(name, value) for layer in found.values()}
-    # The inputs take part in the graph, so that also a layer of frozen weights is reached.
-    batch = torch.cat([x, baseline]).requires_grad_()
+
+    def visit(value: Tensor, name: str) -> Tensor:
+        sites[name] = value if value.requires_grad else value.detach().requires_grad_()
+        return sites[name]
+
+    visits = {layer.site: lambda value, name=layer.name: visit(value, name) for layer in found.values()}
+    together = rescale.apart(traced)
+    n, batch, reference = len(x), torch.cat([x, baseline]), None
+    if not together:
+        with torch.no_grad():
+            reference = graphs.values(traced, baseline.expand_as(x).contiguous())[0]
+        batch = x.clone()
+    if batch.is_floating_point():  # so that a layer of frozen weights is reached, too
+        batch.requires_grad_()
     with torch.enable_grad():
-        out = _Rescale(traced, visits).run(batch)
-        chosen = out[:-1].gather(1, target.view(-1, 1)).sum()
+        out = rescale.Rescale(traced, visits, reference).run(batch)
+        chosen = out[:n].gather(1, target.view(-1, 1)).sum()
         multipliers = torch.autograd.grad(chosen, list(sites.values()))
-    result = {}
+    result, nodes = {}, {node.name: node for node in traced.graph.nodes}
     for (name, value), multiplier in zip(sites.items(), multipliers, strict=True):
-        part = (multiplier[:-1] * (value[:-1] - value[-1:])).detach()
+        layer = found[name]
+        before = value[-1:] if together else reference[nodes[layer.site]]
+        if not together:
+            neurons.by_sample(value, layer, n)
+        part = (multiplier[:n] * (value[:n] - before)).detach().movedim(layer.axis, 1)
         result[name] = part.flatten(2).sum(2) if part.dim() > 2 else part
     return result
 
 
-def _check(metrics: list[str], x: Tensor, y: Tensor, n_classes: int, taylor: str) -> None:
+def _check(metrics: list[str], taylor: str) -> None:
     for metric in metrics:
         if metric not in METRICS:
             raise ContributionError(
@@ -168,31 +192,29 @@ def _check(metrics: list[str], x: Tensor, y: Tensor, n_classes: int, taylor: str
             )
     if taylor not in ("weights", "gate"):
         raise ContributionError(f"taylor={taylor!r} given, expected 'weights' or 'gate'.")
-    if len(x) != len(y):
-        raise ContributionError(f"{len(x)} images and {len(y)} labels given, expected as many of each.")
-    outside = y[(y < 0) | (y >= n_classes)]
-    if len(outside):
-        raise ContributionError(
-            f"label {int(outside[0])} given, expected 0 to {n_classes - 1} (n_classes={n_classes})."
-        )
-    counts = torch.bincount(y, minlength=n_classes)
-    if (counts == 0).any():
-        raise ContributionError(
-            f"class {int((counts == 0).nonzero()[0])} has no sample; a contribution to each of the {n_classes} classes "
-            "needs at least one."
-        )
+
+
+@torch.no_grad()
+def _check_outputs(traced: fx.GraphModule, x: Tensor, n_classes: int) -> None:
+    """Raise ContributionError unless the network gives a logit for each class."""
+    out = graphs.run(traced, {}, x)
+    if not isinstance(out, Tensor) or out.dim() != 2 or len(out) != len(x):
+        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise ContributionError(f"the network gives {shape} for {len(x)} samples, expected logits ({len(x)}, classes).")
+    if out.shape[1] < n_classes:
+        raise ContributionError(f"{n_classes} classes given, but the network has {out.shape[1]} outputs.")
 
 
 def _record(traced: fx.GraphModule, found: dict, batch: Tensor, values: dict[str, Tensor]) -> None:
     """Fill values[layer] with the layer's values (N, width), means over space, by one forward pass."""
     with torch.no_grad():
-        neurons.run(traced, _means(found, values), batch)
+        graphs.run(traced, _means(found, values), batch)
 
 
 def _means(found: dict, values: dict[str, Tensor]) -> dict:
     return {
-        layer.site: lambda value, name=layer.name: values.__setitem__(
-            name, neurons.reduce(value.detach(), "mean").squeeze(2).clone()
+        layer.site: lambda value, layer=layer: values.__setitem__(
+            layer.name, neurons.reduce(value.detach(), "mean", layer.axis).squeeze(2).clone()
         )
         for layer in found.values()
     }
@@ -204,12 +226,13 @@ def _taylor(traced: fx.GraphModule, found: dict, batch: Tensor, c: int, form: st
     means = _means(found, values)
     if form == "weights":
         weights = [traced.get_submodule(name).weight for name in found]
+        _check_own(found, weights)
         held = [weight.requires_grad for weight in weights]
         for weight in weights:
             weight.requires_grad_()
         try:
             with torch.enable_grad():
-                loss = F.cross_entropy(neurons.run(traced, means, batch), target)
+                loss = F.cross_entropy(graphs.run(traced, means, batch), target)
                 gradients = torch.autograd.grad(loss, weights)
         finally:
             for weight, state in zip(weights, held, strict=True):
@@ -228,11 +251,21 @@ def _taylor(traced: fx.GraphModule, found: dict, batch: Tensor, c: int, form: st
     }
     with torch.enable_grad():
         # The sum, not the mean, over samples: each sample's own gradient.
-        loss = F.cross_entropy(neurons.run(traced, visits, batch.requires_grad_()), target, reduction="sum")
+        loss = F.cross_entropy(graphs.run(traced, visits, batch.requires_grad_()), target, reduction="sum")
         gradients = torch.autograd.grad(loss, list(sites.values()))
     pairs = zip(sites.items(), gradients, strict=True)
-    return {name: (a.detach() * g).double().flatten(2).sum(2).square().sum(0) if a.dim() > 2
-            else (a.detach() * g).double().square().sum(0) for (name, a), g in pairs}  # fmt: skip
+    products = {name: (a.detach() * g).double().movedim(found[name].axis, 1) for (name, a), g in pairs}
+    return {name: (p.flatten(2).sum(2) if p.dim() > 2 else p).square().sum(0) for name, p in products.items()}
+
+
+def _check_own(found: dict, weights: list[Tensor]) -> None:
+    """Raise ContributionError unless each layer has weights of its own: what is shared has one gradient for all who use
+    it, and what is computed from others is no parameter."""
+    for name, weight in zip(found, weights, strict=True):
+        users = [other for other, its in zip(found, weights, strict=True) if its is weight]
+        if len(users) > 1 or not weight.is_leaf:
+            why = f"shares its weights with {users[-1]!r}" if len(users) > 1 else "computes its weights from others"
+            raise ContributionError(f"layer {name!r} {why}: Taylor by weights means nothing there, take taylor='gate'.")
 
 
 def _add_moments(mean: Tensor, var: Tensor, seen: int, values: Tensor) -> None:
@@ -248,93 +281,3 @@ def _unit(value: Tensor) -> Tensor:
     """Scaled to [0, 1] over the last dimension; 0 where all are equal."""
     low, high = value.amin(-1, keepdim=True), value.amax(-1, keepdim=True)
     return (value - low) / (high - low).where(high > low, torch.ones_like(high))
-
-
-class _Rescale(neurons.Visitor):
-    """Runs a network so that its backward pass carries DeepLIFT's multipliers; the baseline is the last sample."""
-
-    def run_node(self, node: fx.Node):
-        what = neurons.kind(self.module, node)
-        if what == "other":
-            raise ContributionError(
-                f"DeepLIFT has no rule for {node.name!r} ({node.target}); expected linear operations, element-wise "
-                "activations, batch normalisation, pooling and additions."
-            )
-        if what not in ("activation", "maxpool", "add"):
-            return super().run_node(node)
-        args, kwargs = self.fetch_args_kwargs_from_env(node)
-        if what == "add":  # never in place: the value added to may be one that is differentiated by
-            value = torch.add(*args, **kwargs)
-        elif what == "activation":
-            value = _Activation.apply(args[0], self._function(node, args[1:], kwargs))
-        else:
-            value = _MaxPool.apply(args[0], self._function(node, args[1:], kwargs, return_indices=True))
-        return self.visit(node, value)
-
-    def _function(self, node: fx.Node, args: tuple, kwargs: dict, **more):
-        """The node's operation as a function of its tensor alone, not in place."""
-        if node.op == "call_module":
-            module = self.module.get_submodule(node.target)
-            if isinstance(module, nn.MaxPool2d):
-                shape = dict(stride=module.stride, padding=module.padding, dilation=module.dilation)
-                return lambda x: F.max_pool2d(x, module.kernel_size, **shape, ceil_mode=module.ceil_mode, **more)
-            if isinstance(module, nn.AdaptiveMaxPool2d):
-                return lambda x: F.adaptive_max_pool2d(x, module.output_size, **more)
-            return lambda x: module(x.clone()) if getattr(module, "inplace", False) else module(x)
-        if node.op == "call_method":
-            name = node.target.removesuffix("_")
-            return lambda x: getattr(x, name)(*args, **kwargs)
-        function = {torch.relu_: torch.relu, torch.max_pool2d: F.max_pool2d}.get(node.target, node.target)
-        kwargs = {name: value for name, value in kwargs.items() if name not in ("inplace", *more)}
-        return lambda x: function(x, *args, **kwargs, **more)
-
-
-class _Activation(torch.autograd.Function):
-    """An element-wise nonlinearity; backward by the rescale rule: change of output over change of input."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, function):
-        y = function(x)
-        ctx.save_for_backward(x, y)
-        ctx.function = function
-        return y
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor):
-        x, y = ctx.saved_tensors
-        change = x - x[-1:]
-        flat = change.abs() < _EPS
-        multiplier = (y - y[-1:]) / change.masked_fill(flat, 1)
-        with torch.enable_grad():
-            leaf = x.detach().requires_grad_()
-            (derivative,) = torch.autograd.grad(ctx.function(leaf).sum(), leaf)
-        return gradient * torch.where(flat, derivative, multiplier), None
-
-
-class _MaxPool(torch.autograd.Function):
-    """Max-pooling; backward puts the change of each output where it comes from, so that attributions stay complete.
-
-    With p the position of a window's maximum in the sample and q in the baseline: the change of the output,
-    x_p - r_q, goes to p where it is positive and to q where it is negative; both then had a change of that sign and
-    at least that size, so the multipliers are in [0, 1]. Windows may overlap: what a position gets adds up.
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, function):
-        y, indices = function(x)
-        ctx.save_for_backward(x, y, indices)
-        return y
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor):
-        x, y, indices = ctx.saved_tensors
-        n = len(x) - 1
-        change = (x - x[-1:]).flatten(2)[:n]
-        rise = (y - y[-1:]).flatten(2)[:n]
-        at = torch.where(rise >= 0, indices.flatten(2)[:n], indices.flatten(2)[-1:].expand(n, -1, -1))
-        there = change.gather(2, at)
-        flat = there.abs() < _EPS
-        ratio = torch.where(flat, torch.ones_like(rise), rise / there.masked_fill(flat, 1))
-        multiplier = torch.zeros_like(x).flatten(2)
-        multiplier[:n].scatter_add_(2, at, gradient.flatten(2)[:n] * ratio)
-        return multiplier.view_as(x), None

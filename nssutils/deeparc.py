@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, fx, nn
 
-from nssutils import neurons, similarity
+from nssutils import graphs, neurons, similarity
 from nssutils.errors import NssError
 
 BATCH = 256  # images on which similarity is measured, as in DeepArc
@@ -34,11 +34,11 @@ def units(net: nn.Module) -> list[Unit]:
 
     The stem and the head of a residual network are no units: DeepArc looks for redundancy among alike blocks.
     """
-    return _units(neurons.trace(net))
+    return _units(graphs.trace(net))
 
 
 def _units(traced: fx.GraphModule) -> list[Unit]:
-    blocks = [_block(traced, node) for node in traced.graph.nodes if neurons.kind(traced, node) == "add"]
+    blocks = [_block(traced, node) for node in traced.graph.nodes if graphs.kind(traced, node) == "add"]
     if blocks:
         return blocks
     found = []
@@ -47,7 +47,7 @@ def _units(traced: fx.GraphModule) -> list[Unit]:
         while chain[-1].name != layer.site:
             chain += list(chain[-1].users)[:1]
         # The activation stays: it is no parameter, and what takes the layer's place is linear.
-        parts = [node.target for node in chain if neurons.kind(traced, node) in ("weighted", "norm")]
+        parts = [node.target for node in chain if graphs.kind(traced, node) in ("weighted", "norm")]
         found.append(Unit(layer.name, layer.site, tuple(parts)))
     return found
 
@@ -68,13 +68,13 @@ def similarities(net: nn.Module, x: Tensor) -> list[float]:
     landscapes: dict[str, Tensor] = {}
     where = next(net.parameters()).device
     with neurons.evaluating(net):
-        traced = neurons.trace(net)
+        traced = graphs.trace(net, x)
         found = _units(traced)
         visits = {
             unit.site: lambda value, site=unit.site: landscapes.__setitem__(site, similarity.gram(value.detach()))
             for unit in found
         }
-        neurons.run(traced, visits, x.to(where))
+        graphs.run(traced, visits, x.to(where))
     pairs = pairwise(landscapes[unit.site] for unit in found)
     return [similarity.cka(first, second) for first, second in pairs]
 
@@ -87,7 +87,7 @@ def debiased_similarities(net: nn.Module, batches: Iterable[Tensor]) -> list[flo
     """
     where = next(net.parameters()).device
     with neurons.evaluating(net):
-        traced = neurons.trace(net)
+        traced = graphs.trace(net)
         sites = [unit.site for unit in _units(traced)]
         sums = torch.zeros(max(0, len(sites) - 1), 3, dtype=torch.float64)
         for x in batches:
@@ -96,7 +96,7 @@ def debiased_similarities(net: nn.Module, batches: Iterable[Tensor]) -> list[flo
                 site: lambda value, site=site, seen=landscapes: seen.__setitem__(site, similarity.gram(value))
                 for site in sites
             }
-            neurons.run(traced, visits, x.to(where))
+            graphs.run(traced, visits, x.to(where))
             for at, pair in enumerate(pairwise(sites)):
                 sums[at] += similarity.hsics(*(landscapes[site] for site in pair)).cpu()
     return [similarity.debiased(row) for row in sums]

@@ -100,6 +100,9 @@ def code(*roots: str) -> str:
         names = list(parsed.definitions) if name is None else [name]
         nodes = [node for each in names for node in parsed.definitions.get(each, [])]
         if name is not None and not nodes:
+            if name in parsed.imports:  # a name that the module hands on
+                waiting.append(parsed.imports[name])
+                continue
             raise LookupError(f"{module} has no definition {name!r} to make a digest of.")
         found[module, name] = [_normal(node) for node in nodes]
         found[module, ""] = [_normal(node) for node in parsed.statements]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nssutils import neurons
+from nssutils import graphs, neurons
 from nssutils.errors import NssError
 
 Elements = Mapping[str, Tensor]  # {parameter's name: bool in its shape}
@@ -154,9 +154,9 @@ def _order(n: int, weights: Tensor | None, generator: torch.Generator) -> Tensor
 
 def head(net: nn.Module) -> str:
     """The name of the output layer."""
-    traced = neurons.trace(net)
+    traced = graphs.trace(net)
     node = next(node for node in traced.graph.nodes if node.op == "output")
-    while neurons.kind(traced, node) != "weighted":
+    while graphs.kind(traced, node) != "weighted":
         node = node.all_input_nodes[0]
     return node.target
 
@@ -197,17 +197,4 @@ def _partly(net: nn.Module, trainable: Elements, statistics: Mapping[str, Tensor
 
 def _elements(net: nn.Module, masks, pairs: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
     """{parameter: bool}; `pairs` says of kept outputs and inputs, both bool, which weights (out, in) are meant."""
-    traced = neurons.trace(net)
-    kept = neurons.alive(traced, dict(getattr(masks, "masks", masks)))
-    found: dict[str, Tensor] = {}
-    for node in traced.graph.nodes:
-        if neurons.kind(traced, node) not in ("weighted", "norm"):
-            continue
-        module, outputs = traced.get_submodule(node.target), kept[node]
-        if getattr(module, "groups", 1) > 1:
-            raise FreezingError(f"layer {node.target!r} has {module.groups} groups, expected an ungrouped convolution.")
-        for name, p in module.named_parameters():
-            mask = outputs if p.dim() == 1 else pairs(outputs, neurons.inputs_alive(traced, node, kept))
-            mask = mask.view(*mask.shape, *[1] * (p.dim() - mask.dim())).expand(p.shape)
-            found[f"{node.target}.{name}"] = mask.to(p.device)
-    return found
+    return neurons.kept_elements(net, dict(getattr(masks, "masks", masks)), pairs=pairs)

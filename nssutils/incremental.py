@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nssutils import data, freezing, neurons, slicing, training
+from nssutils import data, freezing, graphs, neurons, slicing, training
 from nssutils.errors import NssError
 
 TASKS = ("first", "last")  # which half of the classes is task A
@@ -108,7 +108,7 @@ def learn(
         return F.cross_entropy(torch.cat(logits), torch.cat([y[batch][~old], y[batch][old]]))
 
     # The traced network shares the modules, so that one can be masked and the other not.
-    with neurons.masked(neurons.trace(net), critical or {}) as masked:
+    with neurons.masked(graphs.trace(net), critical or {}) as masked:
         return freezing.tune(
             net, elements, loss, len(x), lambda some: torch.optim.AdamW(some, lr),
             epochs=epochs, batch_size=batch_size, seed=seed, reduced=reduced, decay=True,

@@ -6,6 +6,7 @@ has one distance from its average, while contributions belong to its activations
 each operation adds the sign of the local contribution.
 """
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from nssutils import neurons
+from nssutils import graphs, neurons
 from nssutils.errors import NssError
 from nssutils.slicing import Slice
 
@@ -47,7 +48,7 @@ def profile(net: nn.Module, x: Tensor, batch_size: int = 500) -> dict[str, Tenso
     channel (over images and space) wherever the network computes one."""
     where = next(net.parameters()).device
     with torch.no_grad(), neurons.evaluating(net):
-        traced = neurons.trace(net)
+        traced = graphs.trace(net, x)
         _check(traced)
         sums: dict[str, Tensor] = {}
 
@@ -58,7 +59,7 @@ def profile(net: nn.Module, x: Tensor, batch_size: int = 500) -> dict[str, Tenso
 
         at = {name: lambda value, name=name: add(name, value) for name in _profiled(traced)}
         for batch in x.split(batch_size):
-            neurons.run(traced, at, batch.to(where))
+            graphs.run(traced, at, batch.to(where))
     return {name: total / len(x) for name, total in sums.items()}
 
 
@@ -66,11 +67,11 @@ def difference(net: nn.Module, x: Tensor, means: Profile) -> dict[str, Tensor]:
     """Forward analysis: how far each weighted sum (mean over space) is from its average: {module: (N, width)}."""
     where, parts = next(net.parameters()).device, {}
     with torch.no_grad(), neurons.evaluating(net):
-        traced = neurons.trace(net)
+        traced = graphs.trace(net, x)
         _check_profile(traced, means)
         nodes = {node.name: node.target for node in _weighted_nodes(traced)}
         at = {name: lambda value, name=name: parts.__setitem__(name, _value(value).clone()) for name in nodes}
-        neurons.run(traced, at, x.to(where))
+        graphs.run(traced, at, x.to(where))
     return {target: parts[name] - means[name].to(parts[name]) for name, target in nodes.items()}
 
 
@@ -100,7 +101,7 @@ def contributions(
     sums: list[dict[str, Tensor]] = [{}, {}]
     lists: list[dict[str, list[Tensor]]] = [{}, {}]
     with torch.no_grad(), neurons.evaluating(net):
-        traced = neurons.trace(net)
+        traced = graphs.trace(net, x)
         _check(traced)
         _check_profile(traced, means)
         means = {name: value.to(where) for name, value in means.items()}
@@ -148,25 +149,12 @@ def dynamic_slice(
     return Slice.of_classes({c: {name: value[c] != 0 for name, value in found.items()} for c in classes})
 
 
-class _Values(neurons.Visitor):
-    """Runs a traced network and keeps each node's value as it was, whatever is overwritten in place later."""
-
-    def __init__(self, traced: fx.GraphModule):
-        super().__init__(traced, {})
-        self.values: dict[fx.Node, object] = {}
-
-    def visit(self, node: fx.Node, value):
-        self.values[node] = value.clone() if isinstance(value, Tensor) else value
-        return value
-
-
 def _backtracked(
     traced: fx.GraphModule, x: Tensor, target: Tensor, means: Profile, theta: float, synapses: bool
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
     """Contributions of neurons and of synapses for one batch."""
-    runner = _Values(traced)
-    logits = runner.run(x)
-    values, sites = runner.values, {layer.site: layer.name for layer in neurons.layers_of(traced).values()}
+    values, logits = graphs.values(traced, x)
+    sites = {layer.site: layer.name for layer in neurons.layers_of(traced).values()}
     (last,) = (node.all_input_nodes[0] for node in traced.graph.nodes if node.op == "output")
     arrived: dict[fx.Node, Tensor] = {last: _criterion(target, logits)}
     found: tuple[dict, dict] = {}, {}
@@ -175,7 +163,7 @@ def _backtracked(
         return _value(values[node]) - means[node.name].to(values[node])
 
     for node in reversed(traced.graph.nodes):
-        what = neurons.kind(traced, node)
+        what = graphs.kind(traced, node)
         if node not in arrived or what == "input":
             continue
         contribution = arrived.pop(node)
@@ -185,7 +173,7 @@ def _backtracked(
         source = sources[0]
         if what == "cat":
             passed = contribution.split([values[each].shape[1] for each in sources], 1)
-        elif what == "flatten":
+        elif what == "reshape":
             passed = [contribution.reshape(values[source].shape)]
         elif what == "same":
             passed = [contribution]
@@ -284,7 +272,7 @@ def _spread(
         return signs
     if what == "activation":
         return signs * (x > 0)
-    if what == "mean":
+    if what == "reduce":
         return _over_space(signs.flatten(2).sum(2) if signs.dim() > 2 else signs, x).expand_as(x)
     if _target(traced, node) in _ADAPTIVE:
         rows, columns = (_windows(n, m).to(signs) for n, m in zip(x.shape[2:], y.shape[2:], strict=True))
@@ -342,7 +330,9 @@ def _criterion(target: Tensor, logits: Tensor) -> Tensor:
     )
 
 
-_PASSED_ON = ("input", "output", "shape", "norm", "same", "flatten", "mean")
+_PASSED_ON = ("input", "output", "size", "number", "same", "reshape")
+_ADDITION = (torch.add, operator.add, operator.iadd, "add", "add_")
+_SPACE = ((2, 3), (-2, -1), (-1, -2), (3, 2))
 _RELU = (nn.ReLU, F.relu, torch.relu, torch.relu_, "relu", "relu_")
 _MAXIMUM = (nn.MaxPool2d, F.max_pool2d, torch.max_pool2d)
 _AVERAGE = (nn.AvgPool2d, F.avg_pool2d)
@@ -357,11 +347,12 @@ def _target(traced: fx.GraphModule, node: fx.Node):
 def _check(traced: fx.GraphModule) -> None:
     """Raise UnsupportedNetwork for the first operation that has no rule."""
     for node in traced.graph.nodes:
-        what = neurons.kind(traced, node)
+        what = graphs.kind(traced, node)
         module = traced.get_submodule(node.target) if node.op == "call_module" else None
         target = _target(traced, node)
         if what == "weighted":
-            good = getattr(module, "padding_mode", "zeros") == "zeros" and getattr(module, "padding", 0) != "same"
+            good = isinstance(module, nn.Linear | nn.Conv2d) and not isinstance(getattr(module, "padding", 0), str)
+            good &= getattr(module, "padding_mode", "zeros") == "zeros"
         elif what in ("pool", "maxpool"):
             good = target in (*_MAXIMUM, *_AVERAGE, *_ADAPTIVE)
             if target in _AVERAGE:  # one that is cut at the border is an average of fewer positions
@@ -370,7 +361,12 @@ def _check(traced: fx.GraphModule) -> None:
         elif what == "cat":
             good = (node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)) == 1
         elif what == "add":
-            good = len(_sources(node, what)) == len(node.args) == 2 and not node.kwargs
+            good = target in _ADDITION and len(_sources(node, what)) == len(node.args) == 2 and not node.kwargs
+        elif what == "norm":
+            good = module is not None
+        elif what == "reduce":
+            dims = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
+            good = target in (torch.mean, "mean") and isinstance(dims, tuple | list) and tuple(dims) in _SPACE
         else:
             good = what in _PASSED_ON or (what == "activation" and target in _RELU)
         if not good:
@@ -382,12 +378,12 @@ def _check(traced: fx.GraphModule) -> None:
 
 
 def _weighted_nodes(traced: fx.GraphModule) -> list[fx.Node]:
-    return [node for node in traced.graph.nodes if neurons.kind(traced, node) == "weighted"]
+    return [node for node in traced.graph.nodes if graphs.kind(traced, node) == "weighted"]
 
 
 def _profiled(traced: fx.GraphModule) -> set[str]:
     """Nodes whose average is needed: all whose values are neurons."""
-    return {node.name for node in traced.graph.nodes if neurons.kind(traced, node) not in ("output", "shape")}
+    return {node.name for node in traced.graph.nodes if graphs.kind(traced, node) not in ("output", "size", "number")}
 
 
 def _check_profile(traced: fx.GraphModule, means: Profile) -> None:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nssutils import deeparc, freezing, neurons, similarity, training
+from nssutils import deeparc, freezing, graphs, neurons, similarity, training
 from nssutils.errors import NssError
 
 METHODS = ("full", "deeparc", "nss", "nss+deeparc")
@@ -203,8 +203,8 @@ def _changes(net: nn.Module, units: list[deeparc.Unit], x: Tensor, adversarial: 
     """Centred CKA of each unit's output on x with that on the adversarial counterparts."""
     seen: dict[str, list[Tensor]] = {unit.name: [] for unit in units}
     with neurons.evaluating(net):
-        traced = neurons.trace(net)
+        traced = graphs.trace(net)
         visits = {unit.site: lambda value, name=unit.name: seen[name].append(similarity.gram(value)) for unit in units}
         for images in (x, adversarial):
-            neurons.run(traced, visits, images.to(next(net.parameters()).device))
+            graphs.run(traced, visits, images.to(next(net.parameters()).device))
     return {name: similarity.cka(*pair) for name, pair in seen.items()}

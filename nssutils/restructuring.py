@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import fusion, skip_init
 
-from nssutils import neurons
+from nssutils import flow, graphs, neurons
 from nssutils.errors import NssError
 
 
@@ -14,16 +14,17 @@ class RestructuringError(NssError):
     """A slice that leaves no network, or a network that cannot be made smaller."""
 
 
-def extract(net: nn.Module, masks, fold: bool = False) -> nn.Module:
+def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, check: bool = True) -> nn.Module:
     """A copy of the network without the neurons outside the slice: the masked network's logits, in eval mode.
 
     `masks` is a Slice or {layer: bool (width,)}. Weights, biases and batch normalisation of dropped neurons go, and so
-    do the next layers' weights that read them. The result needs nothing of this package: the same modules, smaller;
-    where a residual addition meets branches that keep different channels, a torch.fx.GraphModule that adds by index.
+    do the next layers' weights that read them. Any operation may stand between: where it cannot be made smaller, it
+    gets its inputs at full width (`flow`). The result needs nothing of this package: the same modules, smaller; where
+    the network's own forward() does not do with these, a torch.fx.GraphModule.
     `fold` multiplies batch normalisation into the layer before it and leaves an Identity: faster, but such a network
-    is for use, not for training on.
-    Raises RestructuringError where a layer keeps no neuron or a convolution is grouped, UnsupportedNetwork where
-    neurons cannot be followed.
+    is for use, not for training on. `x` is an example, a batch of any size, for a network whose inputs cannot be
+    guessed. With `check` both networks are run on random inputs of its shape (two samples), and compared.
+    Raises RestructuringError where a layer keeps no neuron or the two differ.
     """
     masks = dict(getattr(masks, "masks", masks))
     for name, mask in masks.items():
@@ -31,28 +32,125 @@ def extract(net: nn.Module, masks, fold: bool = False) -> nn.Module:
             raise RestructuringError(
                 f"layer {name!r} keeps no neuron, expected at least one: nothing would reach the rest."
             )
+    net = graphs.unwrapped(net)
     small = copy.deepcopy(net).eval()
-    traced = neurons.trace(small)
-    alive = neurons.alive(traced, masks)
-    for node in traced.graph.nodes:
-        if neurons.kind(traced, node) in ("weighted", "norm"):
-            module = traced.get_submodule(node.target)
-            smaller = _smaller(module, neurons.inputs_alive(traced, node, alive), alive[node], node.target)
-            for root in (small, traced):  # the traced network has containers of its own
-                root.set_submodule(node.target, smaller)
+    traced = graphs.trace(small, x)
+    through = neurons.followed(traced, masks, x)
+    sample, dtype = graphs.like(traced), next(net.parameters()).dtype
+    for name, left in through.modules.items():
+        smaller = _smaller(traced.get_submodule(name), left)
+        for root in (small, traced):  # the traced network has containers of its own
+            root.set_submodule(name, smaller)
+    if not through.plain:
+        small = traced = _as_module(traced, through)
+        _follow_mode(net, small)
     if fold:
         _fold(small, traced)
-    return traced if _align(traced, alive) else small
+    if check:
+        _compare(net, masks, small, torch.empty(2, *sample, dtype=dtype) if x is None else x)
+    return small
+
+
+def _smaller(module: nn.Module, left: flow.Smaller) -> nn.Module:
+    """The module with only the rows and columns that are left."""
+    if left.rows.all() and left.columns.all() and left.shift is None:
+        return module
+    rows, columns = left.rows, left.columns
+    weight = module.weight.detach() if module.weight is not None else None
+    if isinstance(module, nn.Linear):
+        new = _like(module, nn.Linear, int(columns.sum()), int(rows.sum()), _biased(module, left))
+        with torch.no_grad():
+            new.weight.copy_(weight[_on(rows, weight)][:, _on(columns[0], weight)])
+    elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        live = columns.any(1)
+        same = {key: getattr(module, key) for key in ("kernel_size", "stride", "padding", "dilation", "padding_mode")}
+        of = next(kind for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d) if isinstance(module, kind))
+        new = _like(
+            module, of, int(columns.sum()), int(rows.sum()), bias=_biased(module, left), groups=int(live.sum()), **same
+        )
+        by_group = zip(weight.chunk(len(columns)), rows.view(len(columns), -1), columns, strict=True)
+        parts = [w[_on(r, w)][:, _on(c, w)] for w, r, c in by_group if c.any()]
+        with torch.no_grad():
+            new.weight.copy_(torch.cat(parts))
+    else:
+        return _fewer_channels(module, rows)
+    if new.bias is not None:
+        bias = torch.zeros(len(rows)) if module.bias is None else module.bias.detach().cpu()
+        with torch.no_grad():
+            new.bias.copy_((bias if left.shift is None else bias.double() + left.shift)[rows])
+    return new.train(module.training)
+
+
+def _on(mask: Tensor, tensor: Tensor) -> Tensor:
+    return mask.to(tensor.device)
+
+
+def _biased(module: nn.Module, left: flow.Smaller) -> bool:
+    return module.bias is not None or left.shift is not None
+
+
+def _like(module: nn.Module, kind: type, *args, **kwargs) -> nn.Module:
+    """A module of the kind, not initialised, where the given one is and in its precision."""
+    return skip_init(kind, *args, **kwargs).to(module.weight.device, module.weight.dtype)
+
+
+def _fewer_channels(module: nn.Module, kept: Tensor) -> nn.Module:
+    """A batch normalisation or PReLU with fewer channels."""
+    new, n = copy.deepcopy(module), int(kept.sum())
+    for name, tensor in (*new.named_parameters(), *new.named_buffers()):
+        if tensor.dim() == 1:
+            left = tensor.detach()[_on(kept, tensor)]
+            owner = nn.Parameter(left, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else left
+            setattr(new, name, owner)
+    setattr(new, "num_features" if hasattr(new, "num_features") else "num_parameters", n)
+    return new
+
+
+def _as_module(traced: fx.GraphModule, through: flow.Flow) -> fx.GraphModule:
+    """The network whose graph the flow has, with the tensors that it reads."""
+    where = graphs.device(traced)
+    for name, tensor in through.tensors.items():
+        if isinstance(tensor, nn.Parameter):
+            traced.register_parameter(name, tensor)
+        else:
+            traced.register_buffer(name, tensor.to(where))
+    small = fx.GraphModule(traced, through.graph, type(traced).__name__)
+    small.graph.eliminate_dead_code()
+    small.graph.lint()
+    small.recompile()
+    return small
+
+
+def _follow_mode(net: nn.Module, small: fx.GraphModule) -> None:
+    """Make dropout that is called as a function a module of the extracted network: read off in eval mode, it would be
+    off for good, also where the network is to be trained on."""
+    calls = [node for node in small.graph.nodes if node.target in graphs.DROPOUTS]
+    if not calls:
+        return
+    twin = copy.deepcopy(net).train()
+    drops = {node.name: node for node in graphs.trace(twin).graph.nodes if node.target in graphs.DROPOUTS}
+    for node in calls:
+        in_training = drops.get(node.name)
+        if in_training is None or not graphs.training_of(in_training) or graphs.training_of(node):
+            continue
+        name, p = f"{node.name}_module", node.args[1] if len(node.args) > 1 else node.kwargs.get("p", 0.5)
+        small.add_submodule(name, graphs.DROPOUTS[node.target](p))
+        with small.graph.inserting_before(node):
+            node.replace_all_uses_with(small.graph.call_module(name, (node.args[0],)))
+        small.graph.erase_node(node)
+    small.eval()
+    small.recompile()
 
 
 def _fold(small: nn.Module, traced: fx.GraphModule) -> None:
     """Multiply each batch normalisation into the weighted layer that it alone reads, in the network and its trace."""
     for node in traced.graph.nodes:
-        source = node.all_input_nodes[0] if neurons.kind(traced, node) == "norm" else None
-        if source is None or neurons.kind(traced, source) != "weighted" or len(source.users) > 1:
+        is_norm = node.op == "call_module" and graphs.kind(traced, node) == "norm"
+        source = node.all_input_nodes[0] if is_norm else None
+        if source is None or graphs.kind(traced, source) != "weighted" or len(source.users) > 1:
             continue
         weighted, norm = traced.get_submodule(source.target), traced.get_submodule(node.target)
-        if norm.running_mean is None:
+        if norm.running_mean is None or len(norm.running_mean) != len(weighted.weight):
             continue
         fuse = fusion.fuse_linear_bn_eval if isinstance(weighted, nn.Linear) else fusion.fuse_conv_bn_eval
         for path, module in ((source.target, fuse(weighted, norm)), (node.target, nn.Identity())):
@@ -60,64 +158,30 @@ def _fold(small: nn.Module, traced: fx.GraphModule) -> None:
                 root.set_submodule(path, module)
 
 
-def _smaller(module: nn.Module, inputs: Tensor, outputs: Tensor, name: str) -> nn.Module:
-    """The module with only the given inputs and outputs, both bool."""
-    if inputs.all() and outputs.all():
-        return module
-    if getattr(module, "groups", 1) > 1:
-        raise RestructuringError(f"layer {name!r} has {module.groups} groups, expected an ungrouped convolution.")
-    n_in, n_out = int(inputs.sum()), int(outputs.sum())
-    if isinstance(module, nn.Linear):
-        new = skip_init(nn.Linear, n_in, n_out, module.bias is not None)
-    elif isinstance(module, nn.Conv2d):
-        same = {key: getattr(module, key) for key in ("kernel_size", "stride", "padding", "dilation", "padding_mode")}
-        new = skip_init(nn.Conv2d, n_in, n_out, bias=module.bias is not None, **same)
-    else:
-        new = type(module)(n_out, module.eps, module.momentum, module.affine, module.track_running_stats)
-    first = next(iter(module.state_dict().values()))
-    new = new.to(first.device, first.dtype)
-    state = {}
-    for key, tensor in module.state_dict().items():
-        kept = tensor[outputs.to(tensor.device)] if tensor.dim() else tensor
-        state[key] = kept[:, inputs.to(tensor.device)] if key == "weight" and tensor.dim() > 1 else kept
-    new.load_state_dict(state)
-    return new.train(module.training)
+@torch.no_grad()
+def _compare(net: nn.Module, masks: dict[str, Tensor], small: nn.Module, x: Tensor) -> None:
+    """Raise RestructuringError unless both networks give the same on random inputs."""
+    if x.is_floating_point():
+        x = torch.rand(2, *x.shape[1:], generator=torch.Generator().manual_seed(0)).to(x.dtype)
+    x = x[:2].to(graphs.device(net))
+    with neurons.evaluating(net):
+        traced = graphs.trace(net, x)
+        _agree(net(x), traced(x), f"read off as a graph, {type(net).__name__} gives other outputs than by itself")
+        with neurons.masked(traced, masks):
+            _agree(traced(x), small(x), "the extracted network gives other outputs than the masked network")
 
 
-def _align(traced: fx.GraphModule, alive: dict[fx.Node, Tensor | None]) -> bool:
-    """Make additions of branches that keep different channels add by index; whether there was one."""
-    changed = False
-    for node in list(traced.graph.nodes):
-        whole = alive[node]
-        if neurons.kind(traced, node) != "add" or whole is None:
+def _agree(wanted, found, otherwise: str) -> None:
+    for a, b in zip(_tensors(wanted), _tensors(found), strict=True):
+        if not a.is_floating_point():
             continue
-        kept = {branch: whole if alive[branch] is None else alive[branch] for branch in node.all_input_nodes}
-        if all(torch.equal(mask, whole) for mask in kept.values()):
-            continue
-        changed = True
-        wide, narrow = sorted(kept, key=lambda branch: -int(kept[branch].sum()))
-        with traced.graph.inserting_before(node):
-            base = wide if torch.equal(kept[wide], whole) else _widened(traced, wide, kept[wide], whole)
-            rows = _index(traced, f"{node.name}_rows", kept[narrow][whole].nonzero()[:, 0])
-            added = traced.graph.call_function(torch.index_add, (base, 1, rows, narrow))
-        node.replace_all_uses_with(added)
-        traced.graph.erase_node(node)
-    if changed:
-        traced.graph.lint()
-        traced.recompile()
-    return changed
+        off, size = (a.double() - b.double()).abs().max().item(), a.double().abs().max().item()
+        if a.shape != b.shape or not off <= torch.finfo(a.dtype).eps ** 0.5 * max(size, 1e-30):
+            raise RestructuringError(f"{otherwise}: they differ by {off:.3g}, of {size:.3g}.")
 
 
-def _widened(traced: fx.GraphModule, branch: fx.Node, kept: Tensor, whole: Tensor) -> fx.Node:
-    """A node that has the branch's channels at their places among `whole`, and zeros at the others."""
-    call = traced.graph.call_function
-    zero = call(torch.zeros_like, (call(torch.narrow, (branch, 1, 0, 1)),))
-    padded = call(torch.cat, ((branch, zero), 1))
-    places = torch.where(kept, kept.cumsum(0) - 1, kept.sum())[whole]
-    return call(torch.index_select, (padded, 1, _index(traced, f"{branch.name}_places", places)))
-
-
-def _index(traced: fx.GraphModule, name: str, values: Tensor) -> fx.Node:
-    """A node that reads a buffer of indices, made to go where the network goes."""
-    traced.register_buffer(name, values.to(next(traced.parameters()).device))
-    return traced.graph.get_attr(name)
+def _tensors(outputs) -> list[Tensor]:
+    if isinstance(outputs, Tensor):
+        return [outputs]
+    parts = outputs.values() if isinstance(outputs, dict) else outputs if isinstance(outputs, tuple | list) else ()
+    return [tensor for part in parts for tensor in _tensors(part)]

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nssutils import contribution, files, neurons, similarity
+from nssutils import contribution, files, neurons, samples, similarity
 from nssutils.errors import NssError
 
 Masks = Mapping[str, Tensor]
@@ -107,8 +107,8 @@ class Slice:
 
 def semantic_slice(
     net: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    x,
+    y=None,
     metric: str = "deeplift",
     theta: float | Iterable[float] = 0.95,
     *,
@@ -118,52 +118,59 @@ def semantic_slice(
     centred: bool = True,
     step: int = 1,
     scores: Masks | None = None,
+    skip_absent: bool = False,
 ) -> Slice | dict[float, Slice]:
     """Semantic slicing (Section 3.3, Algorithm 1): per layer and class, the shortest run of the highest-ranking
     neurons, in steps of `step`, whose CKA with the whole layer reaches theta; then the union over the classes.
 
-    x: images (N, C, H, W); y: labels (N,), from 0 to n_classes - 1 (the highest label unless given). `scores`
+    x: images (N, C, H, W), y: labels (N,), from 0 to n_classes - 1 (the highest label unless given); or x a DataLoader
+    that gives both, which is gone through again for each: the labels, the contributions, the similarity. `scores`
     {layer: (n_classes, width)}, as from contribution.score, saves computing them from all of x; the similarity is
     measured on the first `samples` images of each class (not printed in the paper), on values as in
-    neurons.record(spatial=…). Several thetas are served by one pass: a dict
-    {theta: Slice}. Raises SliceError for a theta outside [0, 1], a step below 1 or a class without samples.
+    neurons.record(spatial=…). Several thetas are served by one pass: a dict {theta: Slice}. With `skip_absent` a class
+    without samples has no part in the slice. Raises SliceError for a theta outside [0, 1] or a step below 1, NssError
+    for samples that cannot be used.
     """
-    n_classes = _count_classes(y, n_classes)
+    n_classes = _count_classes(x, y, n_classes)
     thetas = [theta] if isinstance(theta, int | float) else list(theta)
-    orders = _orders(_scores(net, x, y, metric, n_classes, scores))
-    curves = similarity_curves(net, x, y, {metric: orders}, n_classes, samples, spatial, centred)[metric]
+    orders = _orders(_scores(net, x, y, metric, n_classes, scores, skip_absent))
+    curves = similarity_curves(net, x, y, {metric: orders}, n_classes, samples, spatial, centred, skip_absent)[metric]
     slices = {t: at_theta(curves, orders, t, step) for t in thetas}
     return slices[theta] if isinstance(theta, int | float) else slices
 
 
 def similarity_curves(
     net: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    x,
+    y,
     orders: Mapping[str, Masks],
     n_classes: int | None = None,
-    samples: int = 256,
+    size: int = 256,
     spatial: str = "mean",
     centred: bool = True,
+    skip_absent: bool = False,
 ) -> dict[str, dict[str, Tensor]]:
-    """The prefix CKA curves behind semantic slices, for several rankings at one recording of the activations.
+    """The prefix CKA curves behind semantic slices, for several rankings at one recording of the activations of the
+    first `size` samples of each class.
 
-    orders: {ranking: {layer: int64 (n_classes, width)}}, each row a permutation; returns the same shape with curves.
+    orders: {ranking: {layer: int64 (n_classes, width)}}, each row a permutation; returns the same shape with curves,
+    that of a class which is absent being NaN.
     """
-    n_classes = _count_classes(y, n_classes)
-    curves: dict = {ranking: {} for ranking in orders}
+    n_classes = _count_classes(x, y, n_classes)
+    first = samples.first(x, y, n_classes, size)
+    curves: dict = {
+        ranking: {name: torch.full(order.shape, torch.nan, dtype=torch.float64) for name, order in by_layer.items()}
+        for ranking, by_layer in orders.items()
+    }
     for c in range(n_classes):
-        images = x[(y == c).nonzero()[:samples, 0]]
-        if not len(images):
+        if c not in first and not skip_absent:
             raise SliceError(
                 f"class {c} has no sample; semantic slicing needs some of each of the {n_classes} classes."
             )
-        for name, acts in neurons.record(net, images, spatial).items():
+        for name, acts in (neurons.record(net, first[c], spatial) if c in first else {}).items():
             for ranking, order in orders.items():
-                curves[ranking].setdefault(name, []).append(similarity.prefix_cka(acts, order[name][c], centred))
-    return {
-        ranking: {name: torch.stack(rows) for name, rows in by_layer.items()} for ranking, by_layer in curves.items()
-    }
+                curves[ranking][name][c] = similarity.prefix_cka(acts, order[name][c], centred)
+    return curves
 
 
 def at_theta(curves: Masks, orders: Masks, theta: float, step: int = 1) -> Slice:
@@ -180,7 +187,7 @@ def at_theta(curves: Masks, orders: Masks, theta: float, step: int = 1) -> Slice
         reached = curve[:, looked_at] >= theta
         reached[:, -1] = True
         sizes = looked_at[reached.int().argmax(1)] + 1
-        for c in range(n_classes):
+        for c in (c for c in range(n_classes) if not curve[c].isnan().any()):
             mask = torch.zeros(width, dtype=torch.bool)
             mask[orders[name][c, : sizes[c]]] = True
             by_class.setdefault(c, {})[name] = mask
@@ -188,7 +195,7 @@ def at_theta(curves: Masks, orders: Masks, theta: float, step: int = 1) -> Slice
 
 
 def global_slice(
-    net: nn.Module, x: Tensor, y: Tensor, metric: str = "deeplift", share: float = 0.5, *,
+    net: nn.Module, x, y=None, metric: str = "deeplift", share: float = 0.5, *,
     n_classes: int | None = None, scores: Masks | None = None,
 ) -> Slice:  # fmt: skip
     """Global selection (Section 2.3): the top `share`, in (0, 1], of each layer by contribution over the whole dataset.
@@ -196,22 +203,23 @@ def global_slice(
     `scores` {layer: (1, width)}, as from contribution.overall, saves computing them.
     """
     if scores is None:
-        n_classes = _count_classes(y, n_classes)
+        n_classes = _count_classes(x, y, n_classes)
         needed = ("avg", "var") if metric in ("var", "ens") else ()
         by_class = contribution.score(net, x, y, {metric, *needed}, n_classes)
-        scores = contribution.overall(by_class, torch.bincount(y, minlength=n_classes))[metric]
+        counts = sum(torch.bincount(labels, minlength=n_classes) for _, labels in samples.stream(x, y))
+        scores = contribution.overall(by_class, counts)[metric]
     return top_share(_orders(scores), share)
 
 
 def categorywise_slice(
-    net: nn.Module, x: Tensor, y: Tensor, metric: str = "deeplift", share: float = 0.5, *,
+    net: nn.Module, x, y=None, metric: str = "deeplift", share: float = 0.5, *,
     n_classes: int | None = None, scores: Masks | None = None,
 ) -> Slice:  # fmt: skip
     """Category-wise selection (Section 2.3): the top `share` of each layer for each class, then the union.
 
     `scores` {layer: (n_classes, width)}, as from contribution.score, saves computing them.
     """
-    return top_share(_orders(_scores(net, x, y, metric, _count_classes(y, n_classes), scores)), share)
+    return top_share(_orders(_scores(net, x, y, metric, _count_classes(x, y, n_classes), scores)), share)
 
 
 def top_share(orders: Masks, share: float) -> Slice:
@@ -238,12 +246,14 @@ def _orders(scores: Masks) -> dict[str, Tensor]:
     return {name: contribution.ranking(value) for name, value in scores.items()}
 
 
-def _count_classes(y: Tensor, n_classes: int | None) -> int:
-    return int(y.max()) + 1 if n_classes is None else n_classes
+def _count_classes(x, y, n_classes: int | None) -> int:
+    return samples.count(x, y) if n_classes is None else n_classes
 
 
-def _scores(net, x, y, metric: str, n_classes: int, scores: Masks | None) -> Masks:
-    return scores if scores is not None else contribution.score(net, x, y, (metric,), n_classes)[metric]
+def _scores(net, x, y, metric: str, n_classes: int, scores: Masks | None, skip_absent: bool = False) -> Masks:
+    if scores is not None:
+        return scores
+    return contribution.score(net, x, y, (metric,), n_classes, skip_absent=skip_absent)[metric]
 
 
 def _same(mine: Masks, theirs: Masks) -> bool:

@@ -75,6 +75,16 @@ def test_only_what_is_called_for_counts(package):
     assert digest() != before
 
 
+def test_a_name_handed_on_is_followed(package):
+    (package / "three.py").write_text("from nssutils.five import third\n")
+    (package / "five.py").write_text("def third(x):\n    return 3\n\n\ndef other(x):\n    return 4\n")
+    before = digest("one.h")
+    (package / "five.py").write_text("def third(x):\n    return 3\n\n\ndef other(x):\n    return 5\n")
+    assert digest("one.h") == before
+    (package / "five.py").write_text("def third(x):\n    return 4\n")
+    assert digest("one.h") != before
+
+
 def test_what_runs_when_a_module_is_imported_counts(package):
     before = digest()
     (package / "two.py").write_text(TWO + "\n\nprint('imported')\n")

@@ -149,10 +149,9 @@ class ByHand(Twice):
 @pytest.mark.parametrize(
     "net, message",
     [
-        (Twice(), "layer 'a' is called more than once"),
+        (Twice(), "no hidden layer: .*'a' is called more than once"),
         (Branching(), "the dataflow of Branching cannot be traced"),
-        (ByHand(), "parameter 'a.weight' is used by a function"),
-        (nn.Sequential(nn.Conv1d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)), "module '0' is a Conv1d"),
+        (ByHand(), "no hidden layer: .*'a.weight' is used by a function"),
         (nn.Sequential(nn.Linear(3, 2)), "no hidden layer"),
     ],
 )
@@ -190,7 +189,8 @@ def test_count_through_flattening_and_groups():
         nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 1, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 9, 3)
     )
     masks = {"0": torch.tensor([True, True, False, False]), "2": torch.tensor([True, False, True, True])}
-    first, second, head = 2 * (2 * 9 + 1), 2 * 1 + 3, 3 * (3 * 9 + 1)  # the second group reads only dropped channels
+    # The second group reads only dropped channels: it gives its biases, which the head's can take up.
+    first, second, head = 2 * (2 * 9 + 1), 2 * 1 + 1, 3 * (1 * 9 + 1)
     assert neurons.count_kept(net, masks) == first + second + head
 
 

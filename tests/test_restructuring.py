@@ -123,9 +123,16 @@ def test_a_layer_without_neurons_is_refused_by_name():
         restructuring.extract(net, masks)
 
 
-def test_a_grouped_convolution_is_refused_by_name():
-    net = nn.Sequential(nn.Conv2d(4, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 1, groups=2), nn.ReLU(), nn.Conv2d(8, 2, 1))
-    mask = torch.ones(8, dtype=torch.bool)
-    mask[3] = False
-    with pytest.raises(restructuring.RestructuringError, match="layer '2' has 2 groups"):
-        restructuring.extract(net, {"0": mask})
+@pytest.mark.parametrize("groups, outputs", [(2, 8), (4, 8), (8, 8), (8, 24)])
+def test_a_grouped_convolution_keeps_as_many_of_each_group(groups, outputs):
+    net = nn.Sequential(
+        nn.Conv2d(4, 8, 1), nn.ReLU(), nn.Conv2d(8, outputs, 3, padding=1, groups=groups), nn.ReLU(),
+        nn.Conv2d(outputs, 2, 1), nn.ReLU(), nn.Conv2d(2, 2, 1),
+    )  # fmt: skip
+    net, x = lively(net), torch.rand(2, 4, 6, 6, dtype=torch.float64)
+    for seed in range(5):
+        torch.manual_seed(seed)
+        masks = random_masks(net)
+        small = restructuring.extract(net, masks)
+        torch.testing.assert_close(small(x), masked_logits(net, masks, x), rtol=1e-9, atol=1e-9)
+        assert neurons.count_kept(net, masks) <= models.count_parameters(small) < models.count_parameters(net)

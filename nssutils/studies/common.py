@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nssutils import data, neurons, restructuring, slicing, training
+from nssutils import data, graphs, neurons, restructuring, slicing, training
 from nssutils.settings import Setting
 from nssutils.studies import scores
 
@@ -50,7 +50,8 @@ def sliced_correct(net: nn.Module, critical, x: Tensor, y: Tensor, setting: Sett
     if setting.model == "resnet101":
         with neurons.masked(net, critical):
             return training.correct(net, x, y, reduced=reduced)
-    return training.correct(restructuring.extract(net, critical, fold=reduced), x, y, reduced=reduced)
+    small = restructuring.extract(net, critical, fold=reduced, x=x[:1], check=False)
+    return training.correct(small, x, y, reduced=reduced)
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def weighed(
 
     right: which images are recognised with only a slice active, called as sliced_correct is.
     """
-    judged, traced = judged_images(setting, x, y), neurons.trace(net)
+    judged, traced = judged_images(setting, x, y), graphs.trace(net)
     base = training.evaluate(net, *judged, reduced=setting.reduced_evaluation)
     found = []
     for (metric, theta), one in slices.items():

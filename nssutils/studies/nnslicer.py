@@ -6,7 +6,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from nssutils import contribution, data, models, neurons, nnslicer, slicing, training
+from nssutils import contribution, data, graphs, models, nnslicer, slicing, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import answers, common, nnslicer_supervised, rq1
@@ -48,7 +48,7 @@ def measure(
 
 def _curve(net: nn.Module, found: dict[str, Tensor], test: tuple, base: Tensor, setting: Setting) -> list[dict]:
     order = {name: contribution.ranking(value.abs().sum(0, keepdim=True)) for name, value in found.items()}
-    traced, rows = neurons.trace(net), []
+    traced, rows = graphs.trace(net), []
     for share in rq1.SHARES:
         one = slicing.top_share(order, share)
         right = common.sliced_correct(net, one, *test, setting)

@@ -6,7 +6,7 @@ import time
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nssutils import contribution, data, deeparc, neurons, slicing, training
+from nssutils import contribution, data, deeparc, graphs, slicing, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import answers, common, scores
@@ -45,7 +45,7 @@ def measure(
             slices["global", metric, share] = slicing.top_share(whole[metric], share)
             slices["category-wise", metric, share] = slicing.top_share(found.orders[metric], share)
     base = training.correct(net, x_test, y_test, reduced=setting.reduced_evaluation)
-    points, layers, traced = [], [], neurons.trace(net)
+    points, layers, traced = [], [], graphs.trace(net)
     for (method, metric, at), one in tqdm(slices.items(), desc="slices", unit="slice", file=sys.stderr, mininterval=2):
         right = common.sliced_correct(net, one, x_test, y_test, setting)
         rate = one.compression_rate(traced)

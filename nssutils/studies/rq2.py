@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nssutils import costs, data, neurons, pruning, restructuring, training
+from nssutils import costs, data, graphs, neurons, pruning, restructuring, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import answers, common
@@ -193,7 +193,7 @@ def _savings(net: nn.Module, tolerance: float, critical, x: Tensor) -> list[dict
     """What the whole, the masked and the extracted network take."""
     small, folded = (restructuring.extract(net, critical, fold=fold) for fold in (False, True))
     few, many = x[:1], x[:256]
-    with neurons.masked(neurons.trace(net), critical) as masked:
+    with neurons.masked(graphs.trace(net), critical) as masked:
         nets = {"whole": net, "masked": masked, "extracted": small, "folded": folded}
         seconds = [costs.latency(nets, images) for images in (few, many)]
     return [

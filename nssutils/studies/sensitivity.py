@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nssutils import contribution, data, neurons, slicing, training
+from nssutils import contribution, data, graphs, neurons, slicing, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import common, rq1, sensitivity_combined
@@ -103,7 +103,7 @@ def _captum(net: nn.Module, x: Tensor, y: Tensor, n_classes: int, baseline: Tens
     space, float64 (n_classes, width) for each layer."""
     from captum.attr import LayerDeepLift  # takes seconds to import, and only this reading needs it
 
-    read_at = {node.name: node.target for node in neurons.trace(net).graph.nodes}
+    read_at = {node.name: node.target for node in graphs.trace(net).graph.nodes}
     found = {}
     for name, layer in neurons.layers(net).items():
         total = torch.zeros(n_classes, layer.width, dtype=torch.float64)

@@ -1,0 +1,183 @@
+"""Networks of all kinds: masked and extracted alike, whatever stands between their layers; DeepLIFT that adds up, or a
+refusal by name; counts that agree."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from random_networks import drawn, layouts
+from torch import nn
+from written_networks import NETWORKS, written
+
+from nssutils import contribution, graphs, models, neurons, rescale, restructuring
+
+
+def random_masks(net, x, seed, share=0.5):
+    generator = torch.Generator().manual_seed(seed)
+    found = neurons.layers(net, x)
+    masks = {name: torch.rand(layer.width, generator=generator) < share for name, layer in found.items()}
+    for mask in masks.values():  # some of each layer stay and some go
+        order = torch.randperm(len(mask), generator=generator)
+        mask[order[1:2]] = False
+        mask[order[0]] = True
+    return masks
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_extracted_as_masked(name):
+    net, x = written(name)
+    changed = 0
+    for seed in range(4):
+        masks = random_masks(net, x, seed)
+        small = restructuring.extract(net, masks, x=x, check=False)
+        with torch.no_grad(), neurons.masked(net, masks):
+            wanted = net(x)
+        torch.testing.assert_close(small(x), wanted, rtol=1e-9, atol=1e-9)
+        if "batch" not in name:  # whose statistics count
+            torch.testing.assert_close(small(x[:1]), wanted[:1], rtol=1e-9, atol=1e-9)
+        changed += not torch.allclose(wanted, net(x))
+        assert models.count_parameters(small) < models.count_parameters(net)
+    assert changed  # not by every mask: a neuron may never fire
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_all_neurons_are_the_whole_network(name):
+    net, x = written(name)
+    full = {layer: torch.ones(found.width, dtype=torch.bool) for layer, found in neurons.layers(net, x).items()}
+    assert neurons.count_kept(net, full, x) == models.count_parameters(net)
+    torch.testing.assert_close(restructuring.extract(net, full, x=x)(x), net(x))
+
+
+def attributed(net, x, target):
+    """What DeepLIFT gives the inputs, added up, and the change of the logits."""
+    traced, baseline = graphs.trace(net, x), torch.zeros_like(x)
+    reference = graphs.values(traced, baseline)[0]
+    leaf = x.clone().requires_grad_()
+    with torch.enable_grad():
+        out = rescale.Rescale(traced, {}, reference).run(leaf)
+        (multiplier,) = torch.autograd.grad(out.gather(1, target[:, None]).sum(), leaf)
+    change = (net(x) - net(baseline)).gather(1, target[:, None])[:, 0]
+    return (multiplier * x).flatten(1).sum(1), change
+
+
+REFUSED = {
+    "BN with the batch's statistics": "the batch's own statistics",
+    "something else": "no rule for 'sort'",
+    "used by a function": "no rule for 'linear' .linear.",
+    "split in three": "no rule for 'amax'",
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_deeplift_adds_up_or_is_refused(name):
+    net, x = written(name)
+    target = torch.arange(len(x)) % 2
+    if name in REFUSED:
+        with pytest.raises(contribution.ContributionError, match=REFUSED[name]):
+            contribution.deeplift(net, x, target)
+        return
+    given, wanted = attributed(net, x, target)
+    torch.testing.assert_close(given, wanted.detach(), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_each_sample_by_itself(name):
+    """What a sample gets does not depend on the others in its batch."""
+    net, x = written(name)
+    if name in REFUSED:
+        pytest.skip("DeepLIFT has no rule")
+    target = torch.arange(len(x)) % 2
+    together = contribution.deeplift(net, x, target)
+    alone = [contribution.deeplift(net, x[i : i + 1], target[i : i + 1]) for i in range(len(x))]
+    for layer, value in together.items():
+        torch.testing.assert_close(value, torch.cat([each[layer] for each in alone]), rtol=1e-7, atol=1e-10)
+
+
+def test_extracted_again():
+    net, x = written("squeeze and excite")
+    small = restructuring.extract(net, random_masks(net, x, 0), x=x)
+    smaller = restructuring.extract(small, masks := random_masks(small, x, 1), x=x)
+    with torch.no_grad(), neurons.masked(small, masks):
+        torch.testing.assert_close(smaller(x), small(x), rtol=1e-9, atol=1e-9)
+
+
+def test_dropout_as_a_function_is_on_again_in_training():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 50), nn.Linear(50, 2)
+
+        def forward(self, x):
+            y = torch.nn.functional.dropout(self.a(x).relu().view(-1, 50), 0.5, self.training)
+            return self.b(torch.nn.functional.dropout(y, 0.0, training=False))
+
+    net, x = Net().eval(), torch.rand(5, 4)
+    small = restructuring.extract(net, {"a": torch.arange(50) < 40})
+    assert torch.equal(small(x), small(x))
+    assert not torch.equal(small.train()(x), small(x))
+
+
+def test_a_copy_of_a_masked_network_is_not_masked():
+    net, x = written("depthwise")
+    whole = net(x)
+    with neurons.masked(net, random_masks(net, x, 0)):
+        twin = copy.deepcopy(net)
+        assert not torch.allclose(net(x), whole)
+        torch.testing.assert_close(twin(x), whole)
+    torch.testing.assert_close(copy.deepcopy(twin)(x), whole)
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile])
+def test_wrappers_are_taken_off(wrap):
+    net, x = written("pool, then BN")
+    masks = random_masks(net, x, 0)
+    small = restructuring.extract(wrap(net), masks)
+    torch.testing.assert_close(small(x), restructuring.extract(net, masks)(x))
+    assert list(neurons.layers(wrap(net))) == list(neurons.layers(net))
+
+
+def test_a_transformer_s_neurons_are_its_mlp_s():
+    net, x = written("a vision transformer")
+    assert list(neurons.layers(net, x)) == ["blocks.0.fc1", "blocks.1.fc1"]
+    assert neurons.record(net, x, "flatten")["blocks.0.fc1"].shape == (3, 24, 5)
+
+
+def test_values_that_mix_samples_are_refused():
+    class Folded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.b(self.a(x.view(-1, 4)).relu()).view(x.size(0), -1, 2).mean(1)
+
+    with pytest.raises(neurons.UnsupportedNetwork, match=r"'a' gives \(15, 6\) for 3 samples"):
+        neurons.record(Folded(), torch.rand(3, 5, 4))
+    with pytest.raises(neurons.UnsupportedNetwork, match="which rows are whose"):
+        contribution.deeplift(Folded(), torch.rand(3, 5, 4), torch.tensor([0, 1, 0]))
+
+
+@given(steps=layouts(), seed=st.integers(0, 99))
+@hypothesis_settings(max_examples=60, deadline=None)
+def test_any_drawn_network_is_extracted_as_masked(steps, seed):
+    net, x = drawn(steps, seed)
+    masks = random_masks(net, x, seed)
+    small = restructuring.extract(net, masks, x=x, check=False)
+    with torch.no_grad(), neurons.masked(net, masks):
+        torch.testing.assert_close(small(x), net(x), rtol=1e-8, atol=1e-8)
+    assert neurons.count_kept(net, masks, x) <= models.count_parameters(small) + sum(b.numel() for b in small.buffers())
+
+
+@given(steps=layouts(), seed=st.integers(0, 99))
+@hypothesis_settings(max_examples=40, deadline=None)
+def test_deeplift_adds_up_on_any_drawn_network(steps, seed):
+    net, x = drawn(steps, seed)
+    if any(what == "cumulated" and how % 2 for what, _, how in steps):
+        with pytest.raises(contribution.ContributionError, match="no rule for 'cumsum"):
+            attributed(net, x, torch.tensor([0, 1]))
+        return
+    given_, wanted = attributed(net, x, torch.tensor([0, 1]))
+    torch.testing.assert_close(given_, wanted.detach(), rtol=1e-6, atol=1e-8)

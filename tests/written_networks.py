@@ -1,0 +1,229 @@
+"""Networks as people write them: what stands between their layers is what slicing must get past."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+IMAGE = (3, 8, 8)
+
+
+class Written(nn.Module):
+    """A network of named parts and a function of it and its input."""
+
+    def __init__(self, forward, **parts):
+        super().__init__()
+        self.way = forward
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, x):
+        return self.way(self, x)
+
+
+class BatchNormAct(nn.BatchNorm2d):
+    """A subclass that does more than its parent, as in timm."""
+
+    def forward(self, x):
+        x = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.1, self.eps)
+        return F.silu(x)
+
+
+class Block(nn.Module):
+    """A transformer's block, with a class token's kind of attention by hand, layer scale and an MLP."""
+
+    def __init__(self, width, heads=2, hidden=24):
+        super().__init__()
+        self.norm1, self.norm2, self.heads = nn.LayerNorm(width), nn.LayerNorm(width), heads
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.gamma = nn.Parameter(torch.rand(width))
+
+    def forward(self, x):
+        B, N, C = x.shape
+        qkv = self.qkv(self.norm1(x)).reshape(B, N, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)
+        weights = (q @ k.transpose(-2, -1) * (C // self.heads) ** -0.5).softmax(dim=-1)
+        x = x + self.proj((weights @ v).transpose(1, 2).reshape(B, N, C))
+        return x + self.gamma * self.fc2(F.gelu(self.fc1(self.norm2(x))))
+
+
+class ViT(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch, self.token = nn.Conv2d(3, 12, 4, 4), nn.Parameter(torch.rand(1, 1, 12))
+        self.places, self.blocks = nn.Parameter(torch.rand(1, 5, 12)), nn.Sequential(Block(12), Block(12))
+        self.norm, self.head = nn.LayerNorm(12), nn.Linear(12, 4)
+
+    def forward(self, x):
+        if x.shape[-1] != 8:
+            raise ValueError(f"images of 8 pixels expected, {x.shape[-1]} given")
+        x = self.patch(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], dim=1) + self.places
+        return self.head(self.norm(self.blocks(x))[:, 0])
+
+
+class Swiglu(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.fc1, self.fc2, self.head = nn.Linear(6, 8), nn.Linear(8, 20), nn.Linear(10, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = self.a(x).relu()
+        gate, value = self.fc1(x).chunk(2, dim=-1)
+        return self.head(x + self.fc2(F.silu(gate) * value))
+
+
+def shuffled(net, x):
+    x = net.a(x).relu()
+    n, c, h, w = x.size()
+    x = x.view(n, 4, c // 4, h, w).transpose(1, 2).contiguous().view(n, -1, h, w)
+    return net.head(net.b(x).relu().mean((2, 3)))
+
+
+def asserted(net, x):
+    torch._assert(x.shape[1] == 3, "three channels")
+    assert x.dim() == 4, x.shape
+    return net.head(net.a(x).relu().flatten(1))
+
+
+def conv(i, o, k=3, **more):
+    return nn.Conv2d(i, o, k, padding=k // 2, **more)
+
+
+def normed(tokens=False):
+    """A Sequential of convolutions and GroupNorm, or of Linear on tokens."""
+    if tokens:
+        return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.LayerNorm(8), nn.Linear(8, 6), nn.Tanh(), nn.Flatten(),
+                             nn.Linear(24, 3))
+    return nn.Sequential(
+        conv(3, 8), nn.GroupNorm(2, 8), nn.ReLU(), conv(8, 6), nn.ReLU(), nn.GroupNorm(3, 6), conv(6, 4), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
+    )  # fmt: skip
+
+
+def head(width, out=4):
+    return nn.Linear(width, out)
+
+
+# {name: (network, shape of a sample)}
+NETWORKS = {
+    "dense: concatenation, then BN": lambda: (Written(
+        lambda n, x: n.head(n.norm2(torch.cat([x := n.norm(n.a(x)).relu(), n.b(x)], 1)).relu().mean((2, 3))),
+        a=conv(3, 6), norm=nn.BatchNorm2d(6), b=conv(6, 5), norm2=nn.BatchNorm2d(11), head=head(11)), IMAGE),
+    "pool, then BN": lambda: (nn.Sequential(
+        conv(3, 6), nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(6), conv(6, 5), nn.ReLU(), nn.Flatten(),
+        head(80)), IMAGE),
+    "flattened, then BN": lambda: (nn.Sequential(
+        conv(3, 6), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten(), nn.BatchNorm1d(24), head(24)), IMAGE),
+    "addition, then BN": lambda: (Written(
+        lambda n, x: n.head(n.norm((y := n.a(x).relu()) + n.b(y)).relu().mean((2, 3))),
+        a=conv(3, 6), b=conv(6, 6), norm=nn.BatchNorm2d(6), head=head(6)), IMAGE),
+    "LeNet: sigmoid behind a pool": lambda: (nn.Sequential(
+        conv(3, 6), nn.AvgPool2d(2), nn.Sigmoid(), conv(6, 5), nn.Sigmoid(), nn.Flatten(), head(80)), IMAGE),
+    "a number added": lambda: (Written(
+        lambda n, x: n.head(n.b(n.a(x).relu() + 1).relu()), a=nn.Linear(5, 8), b=nn.Linear(8, 6), head=head(6)), (5,)),
+    "a number subtracted from": lambda: (Written(
+        lambda n, x: n.head(1 - n.a(x).relu() / 2), a=nn.Linear(5, 8), head=head(8)), (5,)),
+    "alpha": lambda: (Written(
+        lambda n, x: n.head(torch.add(n.a(x).relu(), n.b(x).tanh(), alpha=0.5)),
+        a=nn.Linear(5, 8), b=nn.Linear(5, 8), head=head(8)), (5,)),
+    "as many tokens as units": lambda: (nn.Sequential(
+        nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Flatten(), head(36)), (6, 5)),
+    "tokens, then a BN over them": lambda: (nn.Sequential(
+        nn.Linear(5, 6), nn.BatchNorm1d(7), nn.ReLU(), nn.Linear(6, 4), nn.ReLU(), nn.Flatten(), head(28)), (7, 5)),
+    "BN with the batch's statistics": lambda: (nn.Sequential(
+        conv(3, 6), nn.BatchNorm2d(6, track_running_stats=False), nn.ReLU(), conv(6, 4), nn.ReLU(), nn.Flatten(),
+        head(256)), IMAGE),
+    "sizes by hand": lambda: (Written(
+        lambda n, x: n.head(F.relu(n.fc(F.max_pool2d(F.relu(n.a(x)), 4).view(-1, 16 * 2 * 2)))),
+        a=conv(3, 16), fc=nn.Linear(64, 7), head=head(7)), IMAGE),
+    "sizes asked for": lambda: (Written(
+        lambda n, x: n.head((y := n.a(x).relu()).view(y.size(0), y.size(1) * y.size(2) * y.shape[3])),
+        a=conv(3, 5), head=head(320)), IMAGE),
+    "concatenation along space": lambda: (Written(
+        lambda n, x: n.head(torch.cat([n.a(x).relu(), n.b(x).sigmoid()], 2).flatten(1)),
+        a=conv(3, 4), b=conv(3, 4), head=head(512)), IMAGE),
+    "regrouped": lambda: (Written(
+        lambda n, x: n.head(n.a(x).relu().view(-1, 4, 128).mean(2)), a=conv(3, 8), head=head(4)), IMAGE),
+    "broadcast addition": lambda: (Written(
+        lambda n, x: n.head((n.a(x).relu() + n.b(x).mean(1, keepdim=True)).mean((2, 3))),
+        a=conv(3, 6), b=conv(3, 5), head=head(6)), IMAGE),
+    "squeeze and excite": lambda: (Written(
+        lambda n, x: n.head(
+            ((y := n.norm(n.a(x)).relu()) * n.up(n.down(y.mean((2, 3), True)).relu()).sigmoid()).flatten(1)),
+        a=conv(3, 8), norm=nn.BatchNorm2d(8), down=nn.Conv2d(8, 4, 1), up=nn.Conv2d(4, 8, 1), head=head(512)), IMAGE),
+    "depthwise": lambda: (nn.Sequential(
+        conv(3, 8), nn.BatchNorm2d(8), nn.ReLU6(), conv(8, 8, groups=8), nn.BatchNorm2d(8), nn.ReLU6(),
+        nn.Conv2d(8, 6, 1), nn.BatchNorm2d(6), conv(6, 12, groups=3), nn.Hardswish(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), head(12)), IMAGE),
+    "channel shuffle": lambda: (Written(
+        shuffled, a=conv(3, 8), b=conv(8, 8, groups=4), head=head(8)), IMAGE),
+    "shuffle as a module": lambda: (nn.Sequential(
+        conv(3, 8), nn.ReLU(), nn.ChannelShuffle(2), conv(8, 4), nn.ReLU(), nn.Flatten(), head(256)), IMAGE),
+    "GroupNorm": lambda: (normed(), IMAGE),
+    "LayerNorm on tokens": lambda: (normed(tokens=True), (4, 5)),
+    "gated halves": lambda: (Swiglu(), (6,)),
+    "a vision transformer": lambda: (ViT(), IMAGE),
+    "torch's transformer": lambda: (Written(
+        lambda n, x: n.head(n.encoder(n.embed(x)).mean(1)), embed=nn.Linear(5, 8), head=head(8),
+        encoder=nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2)), (6, 5)),
+    "a mixer": lambda: (Written(
+        lambda n, x: n.head((x + n.b(F.gelu(n.a(n.norm(x).transpose(1, 2)))).transpose(1, 2)).mean(1)),
+        norm=nn.LayerNorm(5), a=nn.Linear(6, 10), b=nn.Linear(10, 6), head=head(5)), (6, 5)),
+    "one dimension": lambda: (nn.Sequential(
+        nn.Conv1d(2, 6, 3), nn.BatchNorm1d(6), nn.ELU(), nn.MaxPool1d(2), nn.Conv1d(6, 5, 3), nn.GELU(),
+        nn.AdaptiveAvgPool1d(2), nn.Flatten(), head(10)), (2, 16)),
+    "three dimensions": lambda: (nn.Sequential(
+        nn.Conv3d(2, 6, 3), nn.BatchNorm3d(6), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(),
+        head(6)), (2, 5, 5, 5)),
+    "weight norm": lambda: (nn.Sequential(
+        nn.utils.parametrizations.weight_norm(conv(3, 6)), nn.ReLU(), conv(6, 4), nn.ReLU(), nn.Flatten(), head(256)),
+        IMAGE),
+    "PReLU, padding, upsampling": lambda: (Written(
+        lambda n, x: n.head(n.up(F.pad(n.act(n.a(x)), (1, 1, 1, 1))).mean((2, 3)).unsqueeze(1).squeeze(1)),
+        a=conv(3, 6), act=nn.PReLU(6), up=nn.Upsample(scale_factor=2, mode="bilinear"), head=head(6)), IMAGE),
+    "normalised first, log-softmax last": lambda: (Written(
+        lambda n, x: F.log_softmax(n.head(n.a((x * 255 - 128) / 64).relu().flatten(1)), dim=1),
+        a=conv(3, 5), head=head(320)), IMAGE),
+    "asserts on shapes": lambda: (Written(asserted, a=conv(3, 5), head=head(320)), IMAGE),
+    "a subclass of BN with its activation": lambda: (nn.Sequential(
+        conv(3, 6), BatchNormAct(6), conv(6, 5), BatchNormAct(5), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        head(5)), IMAGE),
+    "in place": lambda: (Written(
+        lambda n, x: n.head(n.act((y := n.act(n.a(x))).add_(n.b(y))).mean((2, 3))),
+        a=conv(3, 6), b=conv(6, 6), act=nn.ReLU(inplace=True), head=head(6)), IMAGE),
+    "overwritten and read again": lambda: (Written(
+        lambda n, x: n.head((F.relu_(y := n.a(x)) + y).mean((2, 3))), a=conv(3, 6), head=head(6)), IMAGE),
+    "called twice": lambda: (Written(
+        lambda n, x: n.head(n.b(n.b(n.a(x).relu()).relu()).relu()), a=nn.Linear(5, 6), b=nn.Linear(6, 6), head=head(6)),
+        (5,)),
+    "used by a function": lambda: (Written(
+        lambda n, x: n.head(F.linear(n.a(x).relu(), n.w)), a=nn.Linear(5, 6), w=nn.Parameter(torch.rand(4, 6)),
+        head=head(4)), (5,)),
+    "something else": lambda: (Written(
+        lambda n, x: n.head(n.a(x).relu().sort(1).values), a=nn.Linear(5, 6), head=head(6)), (5,)),
+    "slices of channels": lambda: (Written(
+        lambda n, x: n.head(torch.cat([(y := n.a(x).relu())[:, :3], n.b(y[:, 3:]).relu()], 1).mean((2, 3))),
+        a=conv(3, 8), b=conv(5, 4), head=head(7)), IMAGE),
+    "split in three": lambda: (Written(
+        lambda n, x: n.head(
+            torch.cat([p.relu() if i else p for i, p in enumerate(n.a(x).split([2, 3, 3], 1))], 1).amax((2, 3))),
+        a=conv(3, 8), head=head(8)), IMAGE),
+    "a convolution that reflects": lambda: (nn.Sequential(
+        conv(3, 6), nn.Sigmoid(), nn.AvgPool2d(2), nn.Softplus(), nn.Conv2d(6, 5, 3, padding=1, padding_mode="reflect"),
+        nn.ReLU(), nn.Flatten(), head(80)), IMAGE),
+}  # fmt: skip
+
+
+def written(name: str) -> tuple[nn.Module, torch.Tensor]:
+    """The network in float64, eval mode and with statistics that matter, and three samples."""
+    torch.manual_seed(0)
+    net, shape = NETWORKS[name]()
+    for module in net.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            if module.running_mean is not None:
+                module.running_mean.normal_(0, 0.2)
+                module.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias)
+    return net.double().eval(), torch.rand(3, *shape, dtype=torch.float64)
