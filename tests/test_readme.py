@@ -6,10 +6,13 @@ from pathlib import Path
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
-def test_the_python_example_runs(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(compile(code, "README.md", "exec"), {})
-    assert len(re.findall(r"of the parameters left out, accuracy \d", capsys.readouterr().out)) == 3
+def test_the_python_examples_run(capsys):
+    names: dict = {}
+    for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        exec(compile(code, "README.md", "exec"), names)
+    printed = capsys.readouterr().out
+    assert len(re.findall(r"of the parameters left out, accuracy \d", printed)) == 3
+    assert re.search(r"^accuracy +[\d.]+% -> [\d.]+%$", printed, re.MULTILINE)
 
 
 def test_its_picture_and_commands_exist():
