@@ -54,7 +54,7 @@ _MODULES = {
              nn.ReplicationPad2d, nn.ConstantPad2d),
     "attention": (nn.MultiheadAttention,),
 }  # fmt: skip
-_FUNCTIONS = {
+FUNCTIONS = {
     "norm": (F.batch_norm,),
     "layernorm": (F.layer_norm, F.group_norm, F.rms_norm),
     "activation": (
@@ -125,7 +125,7 @@ def kind(traced: fx.GraphModule, node: fx.Node) -> str:
         if getattr(module, "return_indices", False):
             return "other"
         return next((name for name, types in _MODULES.items() if _behaves_as(module, types)), "other")
-    table = {"call_function": _FUNCTIONS, "call_method": _METHODS}.get(node.op, {})
+    table = {"call_function": FUNCTIONS, "call_method": _METHODS}.get(node.op, {})
     found = next((name for name, targets in table.items() if node.target in targets), "other")
     if found == "size" and node.target is getattr and node.args[1] not in ("shape", "ndim", "dtype", "device"):
         return "other"

@@ -7,7 +7,10 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import fusion, skip_init
 
 from nssutils import flow, graphs, neurons
+from nssutils.archive import load, save
 from nssutils.errors import NssError
+
+__all__ = ["RestructuringError", "extract", "load", "save"]
 
 
 class RestructuringError(NssError):
@@ -117,8 +120,7 @@ def _as_module(traced: fx.GraphModule, through: flow.Flow) -> fx.GraphModule:
     small = fx.GraphModule(traced, through.graph, type(traced).__name__)
     small.graph.eliminate_dead_code()
     small.graph.lint()
-    small.recompile()
-    return small
+    return fx.GraphModule(small, small.graph, type(traced).__name__)  # without what only dead code read
 
 
 def _follow_mode(net: nn.Module, small: fx.GraphModule) -> None:

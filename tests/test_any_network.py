@@ -12,7 +12,7 @@ from random_networks import drawn, layouts
 from torch import nn
 from written_networks import NETWORKS, written
 
-from nssutils import contribution, graphs, models, neurons, rescale, restructuring
+from nssutils import NssError, contribution, graphs, models, neurons, rescale, restructuring
 
 
 def random_masks(net, x, seed, share=0.5):
@@ -181,3 +181,40 @@ def test_deeplift_adds_up_on_any_drawn_network(steps, seed):
         return
     given_, wanted = attributed(net, x, torch.tensor([0, 1]))
     torch.testing.assert_close(given_, wanted.detach(), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_extracted_network_comes_back_from_its_file(name, tmp_path):
+    net, x = written(name)
+    small = restructuring.extract(net, random_masks(net, x, 1), x=x, check=False)
+    restructuring.save(small, tmp_path / "small.safetensors")
+    fresh, _ = NETWORKS[name]()  # other weights: the structure must not depend on them
+    back = restructuring.load(tmp_path / "small.safetensors", fresh)
+    assert torch.equal(back(x), small(x)) and not torch.allclose(back(x), fresh.double().eval()(x))
+    assert models.count_parameters(back) == models.count_parameters(small)
+
+
+def test_a_file_that_is_none_or_another_network_s_is_named(tmp_path):
+    net, x = written("depthwise")
+    path = tmp_path / "small.safetensors"
+    with pytest.raises(NssError, match=r"small.safetensors has no extracted network"):
+        restructuring.load(path, net)
+    restructuring.save(restructuring.extract(net, random_masks(net, x, 1), x=x), path)
+    with pytest.raises(NssError, match=r"was not extracted from a network like this Sequential"):
+        restructuring.load(path, written("LeNet: sigmoid behind a pool")[0])
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(NssError, match=r"has no extracted network"):
+        restructuring.load(path, net)
+    with pytest.raises(NssError, match=r"calls topk, which a file cannot name"):
+        odd = Odd().double().eval()
+        restructuring.save(restructuring.extract(odd, {"a": torch.arange(6) < 3}), path)
+    assert path.stat().st_size == 200
+
+
+class Odd(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.b(torch.topk(self.a(x).relu(), 6).values)

@@ -1,0 +1,181 @@
+"""An extracted network in a file: its structure and weights, without pickle, so that reading one runs no code.
+
+The file is safetensors; its metadata says which modules are smaller, and, where the network has a graph of its own,
+that graph. What the modules do otherwise is the network's own code: reading takes a whole network made by it.
+"""
+
+import builtins
+import copy
+import json
+import operator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import fx, nn
+
+from nssutils import files, graphs
+from nssutils.errors import NssError
+
+
+class ArchiveError(NssError):
+    """A network that cannot be written, or a file that is none."""
+
+
+# How each module that extraction makes is made: its type, and the arguments that it keeps under their own names.
+_CONVOLUTION = (
+    "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode",
+)  # fmt: skip
+_NORM = ("num_features", "eps", "momentum", "affine", "track_running_stats")
+_MADE = {
+    nn.Linear: ("in_features", "out_features"), nn.Conv1d: _CONVOLUTION, nn.Conv2d: _CONVOLUTION,
+    nn.Conv3d: _CONVOLUTION, nn.BatchNorm1d: _NORM, nn.BatchNorm2d: _NORM, nn.BatchNorm3d: _NORM,
+    nn.PReLU: ("num_parameters",), nn.Identity: (), **{kind: ("p",) for kind in graphs.DROPOUTS.values()},
+}  # fmt: skip
+_BIASED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_WRITTEN = (
+    torch.zeros_like, torch.narrow, torch.index_select, torch.index_add, torch._assert, operator.eq, torch.full,
+    torch.arange, torch.zeros, torch.ones, torch.empty, F.linear, F.conv1d, F.conv2d, F.embedding, F.normalize,
+    torch.einsum, torch.cumsum, torch.pow, torch.baddbmm, torch.where,
+)  # fmt: skip
+
+
+def _functions() -> dict[str, object]:
+    """The functions that a graph in a file may call, by name: those with a kind, and some that are just computed."""
+    known = {function for functions in graphs.FUNCTIONS.values() for function in functions} | set(_WRITTEN)
+    found = {}
+    for space in (torch, F, operator, builtins, torchvision.ops):
+        for name in dir(space):
+            function = getattr(space, name, None)
+            if callable(function) and function in known:
+                found[f"{space.__name__}.{name}"] = function
+    return found
+
+
+def save(small: nn.Module, path: str | Path) -> None:
+    """Write an extracted network to a safetensors file, atomically. Raises ArchiveError for an operation of its graph
+    that a file cannot name."""
+    modules = {}
+    for name, module in small.named_modules():
+        if type(module) in _MADE:
+            arguments = {argument: getattr(module, argument) for argument in _MADE[type(module)]}
+            if isinstance(module, _BIASED):
+                arguments["bias"] = module.bias is not None
+            modules[name] = [type(module).__name__, arguments]
+    described = {
+        "modules": modules,
+        "parameters": [name for name, _ in small.named_parameters()],
+        "graph": _written(small.graph) if isinstance(small, fx.GraphModule) else None,
+    }
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in small.state_dict().items()}
+    with files.atomically(path) as partial:
+        save_file(tensors, partial, metadata={"extracted": json.dumps(described)})
+
+
+def load(path: str | Path, net: nn.Module) -> nn.Module:
+    """Read what `save` wrote. `net` is a whole network of the kind that was extracted from, with any weights: it is
+    left as it is. The result is where `net` is, in eval mode. Raises ArchiveError for a file that is missing, damaged,
+    something else, or another network's."""
+    try:
+        with safe_open(path, "pt") as file:
+            described = json.loads((file.metadata() or {})["extracted"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise ArchiveError(f"{path} has no extracted network ({error}); expected a file that `save` wrote.") from error
+    where = graphs.device(net)
+    small = copy.deepcopy(graphs.unwrapped(net))
+    kinds = {kind.__name__: kind for kind in _MADE}
+    try:
+        for name, (kind, arguments) in described["modules"].items():
+            small.set_submodule(name, kinds[kind](**arguments))
+        for name, tensor in tensors.items():
+            _placed(small, name, tensor, name in described["parameters"])
+        if described["graph"] is not None:
+            small = fx.GraphModule(small, _read(described["graph"]), type(small).__name__)
+        small.load_state_dict(tensors)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ArchiveError(
+            f"{path} was not extracted from a network like this {type(net).__name__}: {words}."
+        ) from error
+    return small.to(where).eval()
+
+
+def _placed(root: nn.Module, name: str, tensor: torch.Tensor, is_parameter: bool) -> None:
+    """Give the module a parameter or buffer of this shape and precision, where it has another or none."""
+    owner_name, _, own = name.rpartition(".")
+    owner = root.get_submodule(owner_name)
+    if is_parameter:
+        owner.register_parameter(own, nn.Parameter(tensor.clone(), tensor.is_floating_point()))
+    else:
+        owner.register_buffer(own, tensor.clone())
+
+
+def _written(graph: fx.Graph) -> list:
+    names = {id(function): name for name, function in _functions().items()}
+
+    def plain(value):
+        if isinstance(value, fx.Node):
+            return {"node": value.name}
+        if isinstance(value, list):
+            return [plain(each) for each in value]
+        if isinstance(value, tuple):
+            return {"tuple": [plain(each) for each in value]}
+        if isinstance(value, dict):
+            return {"dict": {key: plain(each) for key, each in value.items()}}
+        if isinstance(value, slice):
+            return {"slice": [plain(each) for each in (value.start, value.stop, value.step)]}
+        if value is Ellipsis:
+            return {"ellipsis": True}
+        if isinstance(value, torch.dtype):
+            return {"dtype": str(value).removeprefix("torch.")}
+        if isinstance(value, torch.device):
+            return {"device": str(value)}
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        raise ArchiveError(f"a {type(value).__name__} in the network's graph cannot be written to a file.")
+
+    found = []
+    for node in graph.nodes:
+        target = names.get(id(node.target)) if node.op == "call_function" else node.target
+        if target is None:
+            raise ArchiveError(
+                f"{node.name!r} calls {getattr(node.target, '__name__', node.target)}, which a file cannot name."
+            )
+        found.append([node.op, node.name, target, plain(node.args), plain(dict(node.kwargs))])
+    return found
+
+
+def _read(written: list) -> fx.Graph:
+    functions, nodes, graph = _functions(), {}, fx.Graph()
+
+    def value(plain):
+        if isinstance(plain, list):
+            return [value(each) for each in plain]
+        if not isinstance(plain, dict):
+            return plain
+        ((what, of),) = plain.items()
+        return {
+            "node": lambda: nodes[of],
+            "tuple": lambda: tuple(value(each) for each in of),
+            "dict": lambda: {key: value(each) for key, each in of.items()},
+            "slice": lambda: slice(*map(value, of)),
+            "ellipsis": lambda: Ellipsis,
+            "dtype": lambda: getattr(torch, of),
+            "device": lambda: torch.device(of),
+        }[what]()
+
+    for op, name, target, args, kwargs in written:
+        if op == "call_function":
+            target = functions[target]
+        if op == "call_method" and target.startswith("_"):
+            raise ValueError(f"its graph calls {target!r}")
+        if op == "output":
+            graph.output(value(args)[0])
+        else:
+            nodes[name] = graph.create_node(op, target, value(args), value(kwargs), name)
+    graph.lint()
+    return graph
