@@ -40,7 +40,8 @@ def determining(net: nn.Module, masks, outputs: Tensor) -> dict[str, Tensor]:
     """The elements on which the given outputs, bool (n_classes,), of the masked network depend: all weights into
     critical neurons, their biases and batch normalisation, and the output layer's rows of these outputs."""
     found = _elements(net, masks, lambda rows, inputs: rows[:, None].expand(-1, len(inputs)))
-    for name in (name for name in found if name.rpartition(".")[0] == head(net)):
+    last = head(net)
+    for name in (name for name in found if name.rpartition(".")[0] == last):
         rows = outputs.to(found[name].device)
         found[name] = found[name] & rows.view(-1, *[1] * (found[name].dim() - 1))
     return found

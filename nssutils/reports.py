@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nssutils import contribution, costs, graphs, neurons, nnslicer, restructuring
+from nssutils import contribution, costs, graphs, neurons, nnslicer, restructuring, samples
 from nssutils.errors import NssError
 
 
@@ -62,12 +62,12 @@ class Report:
         return "\n".join(lines)
 
 
-def report(net: nn.Module, sliced, x: Tensor, y: Tensor | None = None, batch_size: int = 256) -> Report:
+def report(net: nn.Module, sliced, x, y=None, batch_size: int = 256) -> Report:
     """What the slice (or masks {layer: bool (width,)}) leaves of the network's layers, parameters and operations, and,
-    where labels y (N,) of samples x (N, ...) are given, of its accuracy."""
-    masks = dict(getattr(sliced, "masks", sliced))
-    small = restructuring.extract(net, masks, x=x[:2])
-    kept = neurons.kept_elements(graphs.unwrapped(net), masks, x[:2])
+    where samples x (N, ...) have labels y (N,), or x is a DataLoader that gives both, of its accuracy on them."""
+    masks, like = dict(getattr(sliced, "masks", sliced)), samples.example(x)
+    small = restructuring.extract(net, masks, x=like)
+    kept = neurons.kept_elements(graphs.unwrapped(net), masks, like)
     layers = {}
     for name, mask in masks.items():
         own = {p: kept[p] for p in (f"{name}.weight", f"{name}.bias") if p in kept}
@@ -75,19 +75,22 @@ def report(net: nn.Module, sliced, x: Tensor, y: Tensor | None = None, batch_siz
             len(mask), int(mask.sum()), sum(m.numel() for m in own.values()), sum(int(m.sum()) for m in own.values()),
         )  # fmt: skip
     sizes = tuple(sum(p.numel() for p in one.parameters()) for one in (net, small))
-    one = x[:1].to(graphs.device(net))
+    one = like[:1].to(graphs.device(net))
     operations = tuple(costs.flops(each, one) for each in (net, small))
-    accuracy = None if y is None else tuple(_accuracy(each, x, y, batch_size) for each in (net, small))
+    labelled = y is not None or not isinstance(x, Tensor)
+    accuracy = tuple(_accuracy(each, x, y, batch_size) for each in (net, small)) if labelled else None
     return Report(layers, sizes, operations, accuracy, type(small) is not type(net))
 
 
 @torch.no_grad()
-def _accuracy(net: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> float:
-    where, right = graphs.device(net), 0
+def _accuracy(net: nn.Module, x, y, batch_size: int) -> float:
+    where, right, seen = graphs.device(net), 0, 0
     with neurons.evaluating(net):
-        for images, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
-            right += int((net(images.to(where)).argmax(1).cpu() == labels.cpu()).sum())
-    return right / len(y)
+        for given, labels in samples.stream(x, y):
+            for images, wanted in zip(given.split(batch_size), labels.split(batch_size), strict=True):
+                right += int((net(images.to(where)).argmax(1).cpu() == wanted.cpu()).sum())
+                seen += len(wanted)
+    return right / seen
 
 
 def _share(part: int, whole: int) -> str:

@@ -14,7 +14,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from nssutils import settings
-from nssutils.companion import certify, chapters, claims, figures, pages, results, store, workflow
+from nssutils.companion import certify, chapters, claims, figures, own, pages, results, store, workflow
 from nssutils.companion.chapters import BOOK, Scalar, UsageError
 from nssutils.companion.workflow import BUILD
 from nssutils.errors import NssError
@@ -143,6 +143,13 @@ def _fill(args: argparse.Namespace, folder: Path) -> None:
         raise RunError(f"{len(failed)} cells failed, see above: " + "; ".join(map(str, failed)))
 
 
+def _slice(args: argparse.Namespace, folder: Path) -> None:
+    sys.path.insert(0, "")  # the folder that the command is given in
+    print(own.sliced(args.network, args.data, args.metric, args.theta, args.out))
+    if args.out:
+        _say(f"written: {args.out}; restructuring.load reads it")
+
+
 def _certify(args: argparse.Namespace, folder: Path) -> None:
     print("\n".join(certify.certify()))
 
@@ -164,8 +171,8 @@ def _pages(args: argparse.Namespace, folder: Path) -> None:
 
 
 COMMANDS = {
-    "run": _run, "list": _list, "claims": _claims, "fill": _fill, "publish": _publish, "certify": _certify,
-    "book": _book, "train": _train, "page": _page, "pages": _pages,
+    "slice": _slice, "run": _run, "list": _list, "claims": _claims, "fill": _fill, "publish": _publish,
+    "certify": _certify, "book": _book, "train": _train, "page": _page, "pages": _pages,
 }  # fmt: skip
 
 
@@ -178,6 +185,13 @@ def _parser() -> argparse.ArgumentParser:
 
     def preset(command: argparse.ArgumentParser, choices=PRESETS, **more) -> None:
         command.add_argument("--preset", choices=choices, **more)
+
+    mine = add("slice", "slice a network of your own: what is left of it, and the smaller network in a file")
+    mine.add_argument("network", metavar="MODULE:FUNCTION", help="or FILE.py:FUNCTION; returns the trained network")
+    mine.add_argument("--data", required=True, help="a folder of images by class, or a function: x and y, or a loader")
+    mine.add_argument("--metric", default="taylor", help="avg, var, ens, deeplift or taylor, the default")
+    mine.add_argument("--theta", type=float, default=0.95, help="similarity to reach in each layer and class [0.95]")
+    mine.add_argument("--out", type=Path, metavar="FILE", help="where the smaller network goes, as small.safetensors")
 
     one = add("run", "execute a chapter (nss run CHAPTER --help: its parameters)", add_help=False)
     one.add_argument("chapter", nargs="?", metavar="CHAPTER")
