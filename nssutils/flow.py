@@ -220,9 +220,10 @@ class _Follower:
 
     def _weighted(self, node: fx.Node):
         module = self.traced.get_submodule(node.target)
-        if len(node.args) != 1 or node.target in self.shared:
-            return self._opaque(node)
         dense = isinstance(module, nn.Linear)
+        unusual = len(node.args) != 1 or node.target in self.shared
+        if unusual or not (dense or self._rank(node) == len(module.kernel_size) + 2):
+            return self._opaque(node)
         axis = self._rank(node) - 1 if dense else 1
         groups = 1 if dense else module.groups
         small, left = self._along(node.args[0], axis)
@@ -263,6 +264,8 @@ class _Follower:
         if any(c is not None and (not isinstance(c, fx.Node) or c.op != "get_attr") for c in constants):
             return self._opaque(node)
         values = [None if c is None else graphs.attribute(self.traced, c.target) for c in constants]
+        if given.get("training"):
+            values[0] = None  # the batch's own statistics count
         cut = {c: self._constant_at(c, 0, left.kept) for c in constants if c is not None}
         return self._copy(node, cut), Left(1, left.kept, _normalised(left.fill, *values, given.get("eps", 1e-5)))
 
@@ -277,6 +280,8 @@ class _Follower:
             fill = getattr(fill, node.target)(*node.args[1:], **node.kwargs)
         else:
             fill = node.target(fill, *node.args[1:], **node.kwargs)
+        if not fill[~left.kept].isfinite().all():
+            return self._opaque(node)
         return self._copy(node), Left(left.axis, left.kept, fill.detach())
 
     def _prelu(self, node: fx.Node):
@@ -288,13 +293,20 @@ class _Follower:
         fill = F.prelu(left.fill[None], module.weight.detach().cpu().double())[0]
         return self._copy(node), Left(left.axis, left.kept, fill)
 
+    def _pooled(self, node: fx.Node) -> Left | None:
+        """What is left of the channels that a pooling reads: those of samples (N, C, ...), and not of a single one."""
+        source = node.args[0] if node.args else None
+        left, name = self._one(source), graphs.called(self.traced, node).lower()
+        rank = next((int(d) + 2 for d in "123" if f"{d}d" in name), None)
+        return left if left is not None and left.axis == 1 and rank in (None, self._rank(source)) else None
+
     def _maxpool(self, node: fx.Node):
-        left = self._one(node.args[0])
-        return (self._copy(node), left) if left is not None and left.axis == 1 else self._opaque(node)
+        left = self._pooled(node)
+        return self._opaque(node) if left is None else (self._copy(node), left)
 
     def _pool(self, node: fx.Node):
-        left = self._one(node.args[0] if node.args else None)
-        if left is None or left.axis != 1:
+        left = self._pooled(node)
+        if left is None:
             return self._opaque(node)
         module = self.traced.get_submodule(node.target) if node.op == "call_module" else None
         keeps = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d, F.interpolate, F.upsample)
@@ -305,6 +317,8 @@ class _Follower:
 
     def _same(self, node: fx.Node):
         left = self.left[node.args[0]]
+        if any(isinstance(each, torch.dtype) and not each.is_floating_point for each in node.args[1:]):
+            return self._opaque(node)  # whole numbers
         return (self._copy(node, {node.args[0]: self.small[node.args[0]]}), left) if left else self._opaque(node)
 
     def _reshape(self, node: fx.Node):
@@ -393,7 +407,8 @@ class _Follower:
         """Two values, one by one; `zero` says which of them makes the result zero where it is."""
         operands = node.args[:2]
         lefts = [self._one(x) for x in operands]
-        if len(node.args) != 2 or not node.kwargs.keys() <= {"alpha"} or not any(lefts):
+        odd = not all(name == "alpha" and isinstance(value, int | float) for name, value in node.kwargs.items())
+        if len(node.args) != 2 or odd or not any(lefts):
             return self._opaque(node)
         rank, shape = self._rank(node), node.meta["shape"]
         axes = {left.axis + rank - self._rank(x) for x, left in zip(operands, lefts, strict=True) if left}
@@ -410,7 +425,8 @@ class _Follower:
         first, second = (part.fill for part in parts)
         by = node.target if not isinstance(node.target, str) else getattr(torch, node.target.rstrip("_"))
         fill = torch.where(nothing, _nothing(n), by(first.clone(), second, **node.kwargs))
-        fill = fill.nan_to_num(0, 0, 0)  # of entries that are kept
+        kept |= ~fill.isfinite()  # a number divided by nothing
+        fill = torch.where(kept, _nothing(n), fill)
         if by in (torch.add, operator.add, operator.iadd) and not node.kwargs:
             added = self._added(node, operands, parts, axis, kept)
             if added is not None:

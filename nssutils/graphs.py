@@ -161,6 +161,13 @@ def _behaves_as(module: nn.Module, types: tuple[type, ...]) -> bool:
     return of is not None and type(module).forward is of.forward and not hooked(module)
 
 
+def called(traced: fx.GraphModule, node: fx.Node) -> str:
+    """What a node calls, in a user's words."""
+    if node.op == "call_module":
+        return f"{node.target}: {type(traced.get_submodule(node.target)).__name__}"
+    return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+
+
 def weighs(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a node has weights, of whatever kind: a module's, or its own, matrices or larger."""
     if node.op == "call_module":
@@ -514,7 +521,7 @@ def in_place(traced: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_method":
         return node.target.endswith("_") and not node.target.endswith("__")
     if node.op == "call_function":
-        if node.kwargs.get("inplace"):
+        if node.kwargs.get("inplace") or (True in node.args[1:] and kind(traced, node) == "activation"):
             return True
         return node.target in (operator.iadd, operator.imul, operator.isub, operator.itruediv, torch.relu_, F.relu_)
     return False

@@ -92,8 +92,9 @@ class Rescale(graphs.Visitor):
         if depends and rule is not None:
             return self.visit(node, rule(node, *self.fetch_args_kwargs_from_env(node)))
         if depends and what not in _LINEAR and not _embeds(self.module, node):
+            called = graphs.called(self.module, node)
             raise ContributionError(
-                f"DeepLIFT has no rule for {node.name!r} ({_called(self.module, node)}), expected operations that are "
+                f"DeepLIFT has no rule for {node.name!r} ({called}), expected operations that are "
                 f"linear, element-wise, maxima, products, softmax, layer normalisation or attention; {_OTHER_METRICS}."
             )
         return super().run_node(node)
@@ -144,7 +145,14 @@ class Rescale(graphs.Visitor):
 
     _prelu = _activation
 
+    def _same(self, node: fx.Node, args: tuple, kwargs: dict):
+        if any(isinstance(each, torch.dtype) and not each.is_floating_point for each in args[1:]):
+            raise ContributionError(f"DeepLIFT cannot pass {node.name!r}: it makes whole numbers; {_OTHER_METRICS}.")
+        return fx.Interpreter.run_node(self, node)
+
     def _maxpool(self, node: fx.Node, args: tuple, kwargs: dict):
+        if args[0].dim() < 3:
+            raise ContributionError(f"DeepLIFT has no rule for {node.name!r}, a pool over units; {_OTHER_METRICS}.")
         function = self._function(node, args[1:], kwargs, return_indices=True)
         return _MaxPool.apply(args[0], function, self._before(node.args[0]))
 
@@ -257,13 +265,6 @@ class Rescale(graphs.Visitor):
 _POOLS = {nn.MaxPool1d: F.max_pool1d, nn.MaxPool2d: F.max_pool2d, nn.MaxPool3d: F.max_pool3d}
 _ADAPTIVE_POOLS = {nn.AdaptiveMaxPool1d: F.adaptive_max_pool1d, nn.AdaptiveMaxPool2d: F.adaptive_max_pool2d,
                    nn.AdaptiveMaxPool3d: F.adaptive_max_pool3d}  # fmt: skip
-
-
-def _called(traced: fx.GraphModule, node: fx.Node) -> str:
-    """What a node calls, in a user's words."""
-    if node.op == "call_module":
-        return f"{node.target}: {type(traced.get_submodule(node.target)).__name__}"
-    return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
 
 
 def _embeds(traced: fx.GraphModule, node: fx.Node) -> bool:

@@ -68,6 +68,8 @@ REFUSED = {
     "something else": "no rule for 'sort'",
     "used by a function": "no rule for 'linear' .linear.",
     "split in three": "no rule for 'amax'",
+    "pooled over its units": "a pool over units",
+    "cut to whole numbers": "it makes whole numbers",
 }
 
 

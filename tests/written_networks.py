@@ -209,6 +209,15 @@ NETWORKS = {
         lambda n, x: n.head(
             torch.cat([p.relu() if i else p for i, p in enumerate(n.a(x).split([2, 3, 3], 1))], 1).amax((2, 3))),
         a=conv(3, 8), head=head(8)), IMAGE),
+    "pooled over its units": lambda: (Written(
+        lambda n, x: n.head(F.max_pool1d(n.a(x).relu(), 2)), a=nn.Linear(5, 8), head=head(4)), (5,)),
+    "a number divided by": lambda: (Written(
+        lambda n, x: n.head(1 / (n.a(x).relu() + 0.5)), a=nn.Linear(5, 8), head=head(8)), (5,)),
+    "cut to whole numbers": lambda: (Written(
+        lambda n, x: n.head((n.a(x).sigmoid() * 9 + 1).to(torch.int32).to(torch.float64)),
+        a=nn.Linear(5, 8), head=head(8)), (5,)),
+    "in place, by position": lambda: (Written(
+        lambda n, x: n.head((F.relu(y := n.a(x), True) + y).mean((2, 3))), a=conv(3, 6), head=head(6)), IMAGE),
     "a convolution that reflects": lambda: (nn.Sequential(
         conv(3, 6), nn.Sigmoid(), nn.AvgPool2d(2), nn.Softplus(), nn.Conv2d(6, 5, 3, padding=1, padding_mode="reflect"),
         nn.ReLU(), nn.Flatten(), head(80)), IMAGE),
