@@ -8,17 +8,22 @@ these; about 20 minutes for all on one core.
 """
 
 import copy
+import signal
 import sys
 import time
 import warnings
 
-import timm
 import torch
-import torch_pruning
 import torchvision
 from torch import nn
 
 from nssutils import NssError, contribution, graphs, neurons, restructuring
+
+try:
+    import timm
+    import torch_pruning
+except ImportError as error:
+    sys.exit(f"bench/zoo.py needs {error.name}, which only it uses: pip install timm torch-pruning (the extra `zoo`)")
 
 TIMM = """mobilevit_xxs edgenext_xx_small mobilenetv3_small_050 ese_vovnet19b_slim_dw repghostnet_050 tinynet_d
 efficientvit_m0 ghostnet_050 regnetx_002 cspnext_tiny starnet_s1 xcit_nano_12_p8_224 cs3darknet_focus_s efficientvit_b0
@@ -28,6 +33,7 @@ vit_tiny_patch16_224 hgnetv2_b0 shvit_s1 vit_tiny_r_s16_p8_224 cpubone_nano ifor
 mambaout_femto maxvit_pico_rw_256 densenet121 nf_regnet_b0 dpn48b fastvit_s12 visformer_tiny resnest14d pit_xs_224
 eca_halonext26ts csatv2 resnetv2_18 legacy_seresnet18 cait_xxs24_224 skresnet18 gcvit_xxtiny tiny_vit_5m_224
 efficientformer_l1 hrnet_w18_small lowformer_b0 dla34 resnet26""".split()
+PATIENCE = 60  # on MaxViT it does not come to an end
 COLUMNS = ("networks", "traced", "sliced", "DeepLIFT", "refused by name", "equal", "smaller", "wrong", "torch-pruning")
 
 
@@ -75,16 +81,25 @@ def looked_at(net: nn.Module, x: torch.Tensor) -> dict[str, bool]:
     return found
 
 
+def give_up(*_):
+    raise TimeoutError
+
+
 def torch_pruned(net: nn.Module, x: torch.Tensor) -> bool:
-    """Whether torch-pruning takes half of the channels and leaves a network that runs and is smaller."""
+    """Whether torch-pruning, in PATIENCE seconds, takes half of the channels and leaves a network that runs and is
+    smaller."""
     before, last = sum(p.numel() for p in net.parameters()), [m for m in net.modules() if isinstance(m, nn.Linear)][-1:]
     importance = torch_pruning.importance.MagnitudeImportance()
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(PATIENCE)
     try:
         pruner = torch_pruning.pruner.MagnitudePruner(net, x, importance, pruning_ratio=0.5, ignored_layers=last)
         pruner.step()
         net(x)
     except Exception:  # of whatever kind: a network that it cannot prune
         return False
+    finally:
+        signal.alarm(0)
     return sum(p.numel() for p in net.parameters()) < before
 
 
