@@ -50,11 +50,14 @@ def networks(asked: list[str]):
 
 
 def lively(net: nn.Module) -> nn.Module:
-    """In eval mode, with batch normalisation that shifts: dropped channels do not stay zero behind it."""
+    """In eval mode, with batch normalisation that shifts: dropped channels do not stay zero behind it. A head that
+    starts at zero, as ViT's, would make all logits equal."""
     for module in net.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
             nn.init.uniform_(module.weight, 0.5, 1)
             nn.init.normal_(module.bias, 0, 0.3)
+        if isinstance(module, nn.Linear) and not module.weight.any():
+            nn.init.normal_(module.weight)
     return net.eval()
 
 
