@@ -145,7 +145,7 @@ _QUICK = {
     "resnet10-cifar10": dict(epochs=8, train_size=20_000, test_size=2_000),
     "lenet-mnist": dict(epochs=5),
     "resnet18-cifar10": dict(width=0.25, epochs=10, score_size=5_000, test_size=2_000),
-    "vit-cifar10": dict(width=0.5, epochs=30, train_size=20_000, score_size=5_000, test_size=2_000),
+    "vit-cifar10": dict(width=0.5, epochs=20, train_size=20_000, score_size=5_000, test_size=2_000),
 }
 # The deeper, the fewer images; the deepest are half as wide. A core trains each within a quarter of an hour.
 _DEEP = dict(image_size=16, batch_size=64, lr=0.05, test_size=2_000)
@@ -186,7 +186,7 @@ _SMOKE = {
     "resnet10-cifar10": dict(width=0.5, epochs=6),
     "lenet-mnist": dict(epochs=8),
     "resnet18-cifar10": dict(width=0.125, image_size=16, epochs=4),
-    "vit-cifar10": dict(width=0.125, image_size=16, epochs=8),
+    "vit-cifar10": dict(width=0.125, image_size=16, epochs=20),
     "resnet14-cifar10": dict(width=0.25, image_size=8, epochs=4),
     "resnet44-cifar10": dict(width=0.25, image_size=8, batch_size=128, epochs=4),
     "resnet86-cifar10": dict(width=0.25, image_size=8, epochs=4),

@@ -182,7 +182,7 @@ def test_there_are_claims_of_every_part_and_peer(judged):
         "sensitivity_tasks",
         "method",
     }
-    assert set(whole["source"]) == {"NeuSemSlice", "NNSlicer", "DeepArc"}
+    assert set(whole["source"]) == {"NeuSemSlice", "NNSlicer", "DeepArc", "this book"}
     assert set(judged["verdict"]) <= set(rules.VERDICTS)
     assert set(whole["id"]) == set(claims.claims())
 
