@@ -2,12 +2,23 @@
 
 `NSS_DATA` names a folder holding `MNIST/raw` and `FashionMNIST/raw` (idx files, torchvision's layout),
 `cifar-10-batches-py` (the official one) or `cifar10.npz` (uint8 arrays train_images, train_labels, test_images,
-test_labels), and `imagenet10/{train,val}/<synset>/*.JPEG`. Unset, it is `data/cache`, filled by torchvision's own
-download. Preset smoke needs neither: its handwritten digits come with scikit-learn.
+test_labels), and `imagenet10/{train,val}/<synset>/*.JPEG`. Unset, it is `data/cache`, filled by downloads from where
+torchvision knows them. Preset smoke needs neither: its handwritten digits come with scikit-learn.
+
+What is read is what was checked, byte for byte: MNIST's, Fashion-MNIST's and CIFAR-10's files are held against their
+authors' checksums. Whoever has ImageNet may choose other photographs; theirs are held against those that were there
+when the folder was first read, and it is said if they are not the ones that the published results were measured on.
 """
 
+import gzip
 import hashlib
+import io
+import json
 import os
+import pickle
+import sys
+import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +28,14 @@ import torch.nn.functional as F
 from PIL import Image
 from sklearn.datasets import load_digits
 from torchvision import datasets
+from torchvision.datasets.utils import download_url
 
-from nssutils import files, settings
+from nssutils import digests, files, settings
 from nssutils.errors import NssError, near_miss
 
 CACHE = files.ROOT / "data" / "cache"
+# More than any of these datasets has; what claims to be larger is not read.
+LARGEST_FILE, LARGEST_ARRAY, LARGEST_ARCHIVE, LARGEST_IMAGE = 2**26, 2**28, 2**32, 2**26  # bytes; of an image, pixels
 
 
 class DataError(NssError):
@@ -66,9 +80,19 @@ _CIFAR_NPZ = {
 }
 
 
+# SHA-256 over names and contents of the photographs that the published results were measured on.
+_PHOTOGRAPHS = "a136f6df04f4a9b9054cb9cabe4a23cf9da73f01d8d9eda14398794f76d1b412"
+
+
 def root() -> Path:
-    """The folder that holds the datasets."""
-    return Path(os.environ.get("NSS_DATA") or CACHE)
+    """The folder that holds the datasets. Raises DataError where NSS_DATA names none."""
+    named = os.environ.get("NSS_DATA")
+    if named and not Path(named).is_absolute():
+        # chapters are executed in a folder of their own, where a relative path would mean another one
+        raise DataError(f"NSS_DATA={named} given, expected a whole path: NSS_DATA={os.path.abspath(named)}.")
+    if named and not Path(named).is_dir():
+        raise DataError(f"NSS_DATA={named} given, expected the folder that holds the datasets; it is none.")
+    return Path(named or CACHE)
 
 
 def load(setting: settings.Setting | str, preset: str = "paper") -> Data:
@@ -149,63 +173,133 @@ def _expect(found: str, expected: str, what: str) -> None:
         )
 
 
-def _idx(folder: str, dataset: type) -> tuple[np.ndarray, ...]:
+def _read(path: Path) -> bytes:
+    try:
+        if (size := path.stat().st_size) > LARGEST_FILE:
+            raise DataError(f"{path} has {size} bytes, expected at most {LARGEST_FILE}: fetch it again.")
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}), expected a file: fetch it again.") from error
+
+
+def _idx(folder: str, source: type) -> tuple[np.ndarray, ...]:
     raw = root() / folder / "raw"
-    _fetch(lambda: dataset(root(), download=True), raw, [raw / name for name in _IDX[folder]])
+    _fetch(lambda: _unzipped(source, raw), raw, [raw / name for name in _IDX[folder]])
+    arrays = []
     for name, sha256 in _IDX[folder].items():
-        _expect(hashlib.sha256((raw / name).read_bytes()).hexdigest(), sha256, str(raw / name))
-    train, test = dataset(root(), train=True), dataset(root(), train=False)
-    return tuple(
-        array
-        for split in (train, test)
-        for array in (split.data.numpy()[..., None], split.targets.numpy().astype(np.uint8))
-    )
+        content = _read(raw / name)
+        _expect(hashlib.sha256(content).hexdigest(), sha256, str(raw / name))
+        # Two bytes of zero, the type (8: bytes), the number of dimensions, each dimension in four bytes, the values.
+        shape = np.frombuffer(content, ">i4", content[3], offset=4)
+        values = np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape).copy()
+        arrays.append(values[..., None] if len(shape) == 3 else values)
+    return tuple(arrays)
+
+
+def _unzipped(source: type, raw: Path) -> None:
+    """Download the files of one of torchvision's MNISTs; a dataset that was unpacked before is never looked at."""
+    for name, md5 in source.resources:
+        download_url(source.mirrors[0] + name, raw, md5=md5)
+        with gzip.open(raw / name) as packed, files.atomically(raw / name.removesuffix(".gz")) as partial:
+            partial.write_bytes(packed.read(LARGEST_FILE))
 
 
 def _cifar10(image_size: int) -> tuple[np.ndarray, ...]:
     npz, batches = root() / "cifar10.npz", root() / "cifar-10-batches-py"
     if npz.exists() and not batches.exists():
-        try:
-            arrays = dict(np.load(npz))
-        except Exception as error:  # zipfile, zlib and numpy each have their own words for a truncated archive
-            raise DataError(f"{npz} cannot be read ({error}): delete it and fetch it again.") from error
-        if missing := _CIFAR_NPZ.keys() - arrays.keys():
-            raise DataError(f"{npz} lacks {', '.join(sorted(missing))}; it has {', '.join(sorted(arrays))}.")
-        for name, sha256 in _CIFAR_NPZ.items():
-            _expect(
-                hashlib.sha256(np.ascontiguousarray(arrays[name]).tobytes()).hexdigest(), sha256, f"{name} of {npz}"
-            )
-        return tuple(arrays[name] for name in _CIFAR_NPZ)
-    _fetch(lambda: datasets.CIFAR10(root(), download=True), batches, [batches])
-    try:  # torchvision holds the MD5 of each official batch against the file
-        splits = [datasets.CIFAR10(root(), train=train) for train in (True, False)]
-    except (RuntimeError, EOFError, OSError) as error:
-        raise DataError(
-            f"{batches}: a batch is missing, or its MD5 is not the official one ({error}). "
-            "Delete the folder and fetch it again from https://www.cs.toronto.edu/~kriz/cifar.html."
-        ) from error
-    return tuple(array for split in splits for array in (split.data, np.array(split.targets, dtype=np.uint8)))
-
-
-def _imagenet10(image_size: int) -> tuple[np.ndarray, ...]:
-    folder = root() / "imagenet10"
-    _fetch(lambda: _imagenette(folder), folder, [folder / "train", folder / "val"])
+        return _arrays(npz)
+    source = datasets.CIFAR10
+    _fetch(lambda: _unpacked(source.url, source.tgz_md5, batches.name, batches), batches, [batches])
     arrays = []
-    for split in ("train", "val"):
-        found = datasets.ImageFolder(folder / split)
-        if len(found.classes) != 10:
-            raise DataError(f"{folder / split} has {len(found.classes)} class folders, expected 10.")
-        images = [_photograph(path, image_size) for path, _ in found.samples]
-        arrays += [np.stack(images), np.array(found.targets, dtype=np.uint8)]
+    for split in (source.train_list, source.test_list):
+        found = [_batch(batches / name, md5) for name, md5 in split]
+        images = np.concatenate([entry["data"] for entry in found]).reshape(-1, 3, 32, 32)
+        arrays += [images.transpose(0, 2, 3, 1), np.array([y for entry in found for y in entry["labels"]], np.uint8)]
     return tuple(arrays)
 
 
-def _photograph(path: str, size: int) -> np.ndarray:
+def _arrays(npz: Path) -> tuple[np.ndarray, ...]:
+    try:
+        with np.load(npz, allow_pickle=False) as archive:
+            if missing := _CIFAR_NPZ.keys() - set(archive.files):
+                raise DataError(f"{npz} lacks {', '.join(sorted(missing))}; it has {', '.join(sorted(archive.files))}.")
+            for name in _CIFAR_NPZ:
+                if (size := archive.zip.getinfo(f"{name}.npy").file_size) > LARGEST_ARRAY:
+                    raise DataError(
+                        f"{name} of {npz} has {size} bytes, expected {LARGEST_ARRAY} at most: fetch it again."
+                    )
+            arrays = {name: archive[name] for name in _CIFAR_NPZ}
+    except DataError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy each have their own words for a truncated archive
+        raise DataError(f"{npz} cannot be read ({error}): delete it and fetch it again.") from error
+    for name, sha256 in _CIFAR_NPZ.items():
+        found = np.ascontiguousarray(arrays[name])
+        _expect(hashlib.sha256(found.tobytes()).hexdigest(), sha256, f"{name} of {npz}")
+    return tuple(arrays.values())
+
+
+def _batch(path: Path, md5: str) -> dict:
+    """One official batch of CIFAR-10, whose MD5 is all that its authors give."""
+    content = _read(path)
+    if (found := hashlib.md5(content).hexdigest()) != md5:
+        raise DataError(
+            f"{path} has MD5 {found}, expected the official {md5}: it is truncated or altered. Delete the folder and "
+            "fetch it again from https://www.cs.toronto.edu/~kriz/cifar.html."
+        )
+    try:
+        return _Plain(io.BytesIO(content), encoding="latin1").load()
+    except pickle.UnpicklingError as error:
+        raise DataError(f"{path} is no batch of images ({error}): delete the folder and fetch it again.") from error
+
+
+class _Plain(pickle.Unpickler):
+    """Reads the pickles that the batches are: of texts, numbers, lists and arrays, and nothing that could be called."""
+
+    def find_class(self, module: str, name: str):
+        if (module, name) not in {
+            ("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy", "ndarray"), ("numpy", "dtype"),
+        }:  # fmt: skip
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, expected arrays")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+def _imagenet10(image_size: int) -> tuple[np.ndarray, ...]:
+    folder, source = root() / "imagenet10", datasets.Imagenette
+    archive = source._ARCHIVES["320px"]
+    _fetch(lambda: _unpacked(*archive, "imagenette2-320", folder), folder, [folder / "train", folder / "val"])
+    arrays, sums, classes = [], {}, {}
+    for split in ("train", "val"):
+        try:
+            found = datasets.ImageFolder(folder / split)
+        except OSError as error:
+            raise DataError(
+                f"{folder / split}: {error}. Expected 10 folders, one for each class, with its photographs."
+            ) from error
+        classes[split] = found.classes
+        if len(found.classes) != 10:
+            raise DataError(f"{folder / split} has {len(found.classes)} class folders, expected 10.")
+        images = []
+        for path, _ in found.samples:
+            content = _read(Path(path))
+            sums[os.path.relpath(path, folder)] = hashlib.sha256(content).hexdigest()
+            images.append(_photograph(path, content, image_size))
+        arrays += [np.stack(images), np.array(found.targets, dtype=np.uint8)]
+    if classes["train"] != classes["val"]:
+        raise DataError(f"{folder} trains on classes {classes['train']}, tests on {classes['val']}, expected the same.")
+    _recognised(folder, sums)
+    return tuple(arrays)
+
+
+def _photograph(path: str, content: bytes, size: int) -> np.ndarray:
     """One photograph as uint8 (size, size, 3); the shorter side is scaled to `size`, the middle cut out."""
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
+            if image.width * image.height > LARGEST_IMAGE:
+                raise ValueError(f"{image.width} x {image.height} pixels, expected {LARGEST_IMAGE} at most")
             image = image.convert("RGB")
-    except OSError as error:
+    except Exception as error:  # a decoder's words for what it stumbles upon are of many kinds
         raise DataError(f"{path} is no whole image ({error}): delete it and fetch it again.") from error
     scale = size / min(image.size)
     image = image.resize(
@@ -215,10 +309,56 @@ def _photograph(path: str, size: int) -> np.ndarray:
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
 
-def _imagenette(folder: Path) -> None:
-    """Imagenette by torchvision's download, laid out as `imagenet10/{train,val}`."""
-    datasets.Imagenette(folder.parent, size="320px", download=True)
-    (folder.parent / "imagenette2-320").rename(folder)
+def _recognised(folder: Path, sums: dict[str, str]) -> None:
+    """Hold the photographs' checksums against the pinned ones, else against those of the first time; say which.
+
+    Raises DataError naming a photograph that has changed, is gone or is new since.
+    """
+    record, pinned = (
+        CACHE / f"photographs-{digests.of(str(folder.resolve()))[:12]}.json",
+        digests.of(sums) == _PHOTOGRAPHS,
+    )
+    known = None if pinned else _recorded(record)
+    if known is None:
+        with files.atomically(record) as partial:
+            partial.write_text(json.dumps({"photographs": sums, "sha256": digests.of(sums)}, indent=0))
+        if not pinned:
+            print(
+                f"{folder} has other photographs than the published results were measured on. Their checksums are kept "
+                f"in {record}: one that changes from now on is named.",
+                file=sys.stderr,
+            )
+    elif changed := sorted(name for name in known.keys() | sums.keys() if known.get(name) != sums.get(name)):
+        first = changed[0]
+        raise DataError(
+            f"{folder / first} has SHA-256 {sums.get(first, 'none, it is gone')}, expected "
+            f"{known.get(first, 'none, it is new')} as when the folder was first read (changed since: {len(changed)}). "
+            f"Put back what was there; if the change is meant, delete {record}."
+        )
+
+
+def _recorded(record: Path) -> dict[str, str] | None:
+    if not record.exists():
+        return None
+    try:
+        content = json.loads(record.read_bytes())
+        if digests.of(content["photographs"]) == content["sha256"]:
+            return content["photographs"]
+        files.set_aside(record, "is not what was written")
+    except (ValueError, TypeError, LookupError) as error:
+        files.set_aside(record, f"cannot be read ({error})")
+    return None
+
+
+def _unpacked(url: str, md5: str, name: str, to: Path) -> None:
+    """Download an archive and leave its folder `name` at `to`; nothing of it is written elsewhere."""
+    download_url(url, root(), md5=md5)
+    archive = root() / url.rpartition("/")[2]
+    with tempfile.TemporaryDirectory(dir=root(), prefix="_unpacked-") as scratch, tarfile.open(archive) as packed:
+        if (size := sum(member.size for member in packed)) > LARGEST_ARCHIVE:
+            raise DataError(f"{archive} unpacks to {size} bytes, expected at most {LARGEST_ARCHIVE}.")
+        packed.extractall(scratch, filter="data")  # refuses paths and links that lead outside, and devices
+        os.replace(Path(scratch) / name, to)
 
 
 def _digits(image_size: int) -> tuple[np.ndarray, ...]:

@@ -23,7 +23,7 @@ from nssutils.errors import NssError
 CERTIFICATES = files.ROOT / "data" / "certificates.json"
 PACKAGE = Path(__file__).resolve().parent
 # Modules that shape no number by themselves: what they hold (a setting's fields) is recorded in full beside the digest.
-_NEUTRAL = {"nssutils.errors", "nssutils.settings", "nssutils.files", "nssutils.digests"}
+_NEUTRAL = {f"nssutils.{name}" for name in ("errors", "settings", "files", "digests", "sealed")}
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 

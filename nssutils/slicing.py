@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nssutils import contribution, files, neurons, samples, similarity
+from nssutils import contribution, neurons, samples, sealed, similarity
 from nssutils.errors import NssError
 
 Masks = Mapping[str, Tensor]
@@ -81,27 +79,33 @@ class Slice:
         return 1 - neurons.count_kept(net, dict(self.masks)) / sum(p.numel() for p in net.parameters())
 
     def save(self, path: str | Path) -> None:
-        """Write the slice to a safetensors file, atomically."""
+        """Write the slice to a safetensors file with a digest over it, atomically."""
+        sealed.save(path, *self.contents())
+
+    def contents(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """What its file says: tensors by name, and in which order layers and classes come."""
         tensors = {f"slice/{name}": mask.cpu() for name, mask in self.masks.items()}
         for c, masks in self.by_class.items():
             tensors |= {f"class {c}/{name}": mask.cpu() for name, mask in masks.items()}
-        order = {"layers": list(self.masks), "classes": list(self.by_class)}
-        with files.atomically(path) as partial:
-            save_file(tensors, partial, metadata={"slice": json.dumps(order)})
+        return tensors, {"slice": json.dumps({"layers": list(self.masks), "classes": list(self.by_class)})}
 
     @classmethod
     def load(cls, path: str | Path) -> "Slice":
-        """Read a slice that `save` wrote. Raises SliceError for a file that is missing, damaged or something else."""
+        """Read a slice that `save` wrote.
+
+        Raises SliceError for a file that is missing, damaged or something else. One that was written before slices had
+        a digest is refused too: nothing could tell a flipped bit of it, and a slice is soon made again.
+        """
         try:
-            with safe_open(path, "pt") as file:
-                order = json.loads((file.metadata() or {})["slice"])
-                masks = {name: file.get_tensor(f"slice/{name}") for name in order["layers"]}
-                by_class = {
-                    c: {name: file.get_tensor(f"class {c}/{name}") for name in order["layers"]}
-                    for c in order["classes"]
-                }
-        except (OSError, SafetensorError, KeyError) as error:
-            raise SliceError(f"{path} is no slice file ({error}); expected one written by Slice.save.") from error
+            tensors, told = sealed.read(path)
+            order = json.loads(told["slice"])
+            masks = {name: tensors[f"slice/{name}"] for name in order["layers"]}
+            by_class = {c: {name: tensors[f"class {c}/{name}"] for name in order["layers"]} for c in order["classes"]}
+        except (sealed.SealError, KeyError) as error:
+            raise SliceError(
+                f"{path} is no slice file ({error}); expected one that Slice.save wrote, with its digest. "
+                "Make the slice again and save it."
+            ) from error
         return cls(masks, by_class)
 
 

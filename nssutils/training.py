@@ -4,17 +4,15 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nssutils import data, digests, files, models
+from nssutils import data, digests, files, models, sealed
 from nssutils.errors import NssError
 from nssutils.settings import Setting
 
@@ -42,7 +40,8 @@ def device() -> torch.device:
 def trained(setting: Setting, seed: int, loaded: data.Data) -> nn.Module:
     """The setting's network trained from `seed`, on `device()`, in eval mode: from its checkpoint where there is one.
 
-    A training that was cut short goes on from its last whole epoch.
+    A training that was cut short goes on from its last whole epoch. A checkpoint that is damaged, or another's, is set
+    aside as `*.damaged` and the network trained again.
     """
     torch.set_num_threads(THREADS)
     with torch.random.fork_rng():
@@ -58,17 +57,13 @@ def trained(setting: Setting, seed: int, loaded: data.Data) -> nn.Module:
 
 def origin(setting: Setting, seed: int, loaded: data.Data) -> dict[str, str]:
     """By which code and on which kind of processor the setting's network was trained; {} before it is."""
-    path = Path(f"{_checkpoint(setting, seed, loaded)}.safetensors")
-    if not path.exists():
-        return {}
-    with safe_open(path, "pt") as file:
-        progress = json.loads(file.metadata()["progress"])
-    return {"code": progress["code"], "processor": progress["processor"]}
+    found = _read(_checkpoint(setting, seed, loaded))
+    return {name: found.progress[name] for name in ("code", "processor")} if found else {}
 
 
 def forget(setting: Setting, seed: int, loaded: data.Data) -> None:
     """Have the setting's network trained anew the next time."""
-    Path(f"{_checkpoint(setting, seed, loaded)}.safetensors").unlink(missing_ok=True)
+    _file(_checkpoint(setting, seed, loaded)).unlink(missing_ok=True)
 
 
 def code() -> str:
@@ -108,7 +103,7 @@ def fit(
     steps = -(-len(x) // batch_size)
     optimiser = _optimizer(optimizer, net, lr, weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, epochs=epochs, steps_per_epoch=steps)
-    done = _resume(checkpoint, net, optimiser, schedule) if checkpoint else 0
+    done = _resume(checkpoint, net, optimiser, schedule, epochs) if checkpoint else 0
     if done == epochs:
         return net.eval()
     bar = tqdm(total=epochs * steps, initial=done * steps, desc=label, unit="batch", file=sys.stderr, mininterval=2)
@@ -132,8 +127,11 @@ def fit(
                 optimiser.step()
                 schedule.step()
                 bar.update()
-            if not torch.isfinite(loss):
-                raise TrainingError(f"{label}: the loss is {loss.item()} in epoch {epoch + 1}; lr={lr} is too high.")
+            if not all(torch.isfinite(each).all() for each in (loss, *net.state_dict().values())):
+                raise TrainingError(
+                    f"{label}: the loss is {loss.item()} in epoch {epoch + 1}, or a weight is no finite number; "
+                    f"lr={lr} is too high."
+                )
             bar.set_postfix_str(f"epoch {epoch + 1}/{epochs}, loss {loss.item():.3f}")
             if checkpoint:
                 _save(checkpoint, net, optimiser, schedule, epoch + 1, epochs)
@@ -189,6 +187,19 @@ def _augmented(x: Tensor) -> Tensor:
     return F.pad(x, (pad,) * 4).permute(0, 2, 3, 1)[sample, rows, columns].permute(0, 3, 1, 2)
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What a checkpoint holds."""
+
+    tensors: dict[str, Tensor]  # "net.NAME", and while it is trained "optimiser.INDEX.NAME"
+    progress: dict  # epoch, code, processor; while it is trained also groups and schedule, the optimiser's
+    vouched: bool  # whether it has a digest
+
+
+def _file(checkpoint: str | Path) -> Path:
+    return Path(f"{checkpoint}.safetensors")
+
+
 def _save(checkpoint: Path, net: nn.Module, optimiser, schedule, epoch: int, epochs: int) -> None:
     """Write the state after `epoch` atomically; the optimiser's only while there are epochs left to use it."""
     tensors = {f"net.{name}": tensor.contiguous() for name, tensor in net.state_dict().items()}
@@ -198,33 +209,91 @@ def _save(checkpoint: Path, net: nn.Module, optimiser, schedule, epoch: int, epo
             held = {name: tensor for name, tensor in state.items() if tensor is not None}
             tensors |= {f"optimiser.{index}.{name}": tensor.contiguous() for name, tensor in held.items()}
         progress |= {"groups": optimiser.state_dict()["param_groups"], "schedule": schedule.state_dict()}
-    with files.atomically(f"{checkpoint}.safetensors") as partial:
-        save_file(tensors, partial, metadata={"progress": json.dumps(progress)})
+    _write(checkpoint, tensors, progress)
 
 
-def _resume(checkpoint: Path, net: nn.Module, optimiser, schedule) -> int:
-    """Load the state of the last whole epoch; returns how many epochs it has seen, 0 where there is no checkpoint."""
-    path = Path(f"{checkpoint}.safetensors")
+def _write(checkpoint: Path, tensors: dict[str, Tensor], progress: dict) -> None:
+    sealed.save(_file(checkpoint), tensors, {"progress": json.dumps(progress), "of": Path(checkpoint).name})
+
+
+def _read(checkpoint: Path) -> _Kept | None:
+    """What is kept of a training; None where there is nothing. What is damaged or another's is set aside."""
+    path = _file(checkpoint)
     if not path.exists():
+        return None
+    try:
+        tensors, told = sealed.read(path, unsealed={"progress"})
+        if (owner := told.get("of", path.stem)) != path.stem:
+            raise sealed.SealError(f"is the checkpoint of {owner}")
+        progress = json.loads(told["progress"])
+        kinds = {"epoch": int, "code": str, "processor": str}
+        if not isinstance(progress, dict) or any(type(progress.get(name)) is not kind for name, kind in kinds.items()):
+            raise sealed.SealError(f"does not say its {', '.join(kinds)}")
+    except (sealed.SealError, ValueError) as error:
+        files.set_aside(path, f"{error}")
+        return None
+    return _Kept(tensors, progress, sealed.DIGEST in told)
+
+
+def _resume(checkpoint: Path, net: nn.Module, optimiser, schedule, epochs: int) -> int:
+    """Load the state of the last whole epoch; returns how many epochs it has seen, 0 where there is no checkpoint."""
+    kept = _read(checkpoint)
+    if kept is None:
         return 0
-    with safe_open(path, "pt", device=str(next(net.parameters()).device)) as file:
-        progress = json.loads(file.metadata()["progress"])
-        if not digests.equivalent("networks", progress["code"], code()):
-            stale = path.with_suffix(f".{progress['code'][:8]}.stale")
-            print(
-                f"{path.name} is of other code, trained for {progress['epoch']} epochs, and is trained anew. "
-                f"It is kept as {stale.name}. If the present code computes the same, `nss certify` can prove it.",
-                file=sys.stderr,
-            )
-            os.replace(path, stale)
-            return 0
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
-    net.load_state_dict({name[4:]: tensor for name, tensor in tensors.items() if name.startswith("net.")})
-    if "groups" in progress:
+    path, progress = _file(checkpoint), kept.progress
+    if not digests.equivalent("networks", progress["code"], code()):
+        stale = path.with_suffix(f".{progress['code'][:8]}.stale")
+        print(
+            f"{path.name} is of other code, trained for {progress['epoch']} epochs, and is trained anew. "
+            f"It is kept as {stale.name}. If the present code computes the same, `nss certify` can prove it.",
+            file=sys.stderr,
+        )
+        os.replace(path, stale)
+        return 0
+    if unfit := _unfit(kept, net, optimiser, schedule, epochs):
+        files.set_aside(path, unfit)
+        return 0
+    net.load_state_dict({name[4:]: tensor for name, tensor in kept.tensors.items() if name.startswith("net.")})
+    if progress["epoch"] < epochs:
         state: dict[int, dict[str, Tensor]] = {}
-        for name in (name for name in tensors if name.startswith("optimiser.")):
+        for name in (name for name in kept.tensors if name.startswith("optimiser.")):
             _, index, field = name.split(".", 2)
-            state.setdefault(int(index), {})[field] = tensors[name]
+            state.setdefault(int(index), {})[field] = kept.tensors[name]
         optimiser.load_state_dict({"state": state, "param_groups": progress["groups"]})
         schedule.load_state_dict(progress["schedule"])
+    elif not kept.vouched:  # of before there were digests, and whole as far as can be told: from now on it can
+        _write(checkpoint, kept.tensors, progress)
     return progress["epoch"]
+
+
+def _unfit(kept: _Kept, net: nn.Module, optimiser, schedule, epochs: int) -> str:
+    """Why a checkpoint cannot be that of the network and its optimiser; "" where it can."""
+    own = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
+    parameters = [tensor for group in optimiser.param_groups for tensor in group["params"]]
+    for index, parameter in enumerate(parameters):  # what the optimiser holds of one: of its shape, or a number
+        for name in (name for name in kept.tensors if name.startswith(f"optimiser.{index}.")):
+            own[name] = parameter if kept.tensors[name].dim() else kept.tensors[name]
+    shapes, expected = ({name: (each.dtype, each.shape) for name, each in some.items()} for some in (kept.tensors, own))
+    if wrong := sorted(name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name)):
+        return f"has {wrong[0]} {shapes.get(wrong[0], 'nowhere')}, expected {expected.get(wrong[0], 'nothing')}"
+    if broken := [name for name, tensor in kept.tensors.items() if not tensor.isfinite().all()]:
+        return f"has values in {broken[0]} that are no finite numbers"
+    if not 1 <= kept.progress["epoch"] <= epochs:
+        return f"says {kept.progress['epoch']} epochs, expected 1 to {epochs}"
+    if kept.progress["epoch"] < epochs:
+        going_on = {"groups": optimiser.state_dict()["param_groups"], "schedule": schedule.state_dict()}
+        if not _alike({name: kept.progress.get(name) for name in going_on}, json.loads(json.dumps(going_on))):
+            return "does not say how far its optimiser has come"
+    return ""
+
+
+def _alike(given, own) -> bool:
+    """Whether two JSON values have the same keys, lengths and kinds of values."""
+    if isinstance(own, dict):
+        same = isinstance(given, dict) and given.keys() == own.keys()
+        return same and all(_alike(given[name], value) for name, value in own.items())
+    if isinstance(own, list):
+        same = isinstance(given, list) and len(given) == len(own)
+        return same and all(map(_alike, given, own))
+    numbers = (int, float)
+    return type(given) is type(own) or (type(given) in numbers and type(own) in numbers)

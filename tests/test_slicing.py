@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from literal import linear_scan
+from safetensors.torch import save_file
 from torch import nn
 
 from nssutils import NssError, contribution, data, models, neurons, settings, slicing, training
@@ -152,6 +153,23 @@ def test_a_damaged_or_missing_file_is_named(case, tmp_path):
     for file in (path, tmp_path / "none.safetensors"):
         with pytest.raises(slicing.SliceError, match=f"{file.name} is no slice file"):
             slicing.Slice.load(file)
+
+
+def test_every_flipped_bit_of_a_file_is_seen(tmp_path):
+    path = tmp_path / "a.safetensors"
+    make([[True] * 5, [False] * 5]).save(path)
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(slicing.SliceError, match=r"a.safetensors is no slice file .*Make the slice again"):
+            slicing.Slice.load(path)
+
+
+def test_a_file_without_a_digest_is_refused(tmp_path):
+    tensors, told = make([[True] * 5, [False] * 5]).contents()
+    save_file(tensors, tmp_path / "old.safetensors", metadata=told)
+    with pytest.raises(slicing.SliceError, match=r"has digest none, expected .*Make the slice again"):
+        slicing.Slice.load(tmp_path / "old.safetensors")
 
 
 def test_wrong_use_is_named(case):

@@ -1,10 +1,16 @@
 """Training: resumed is uninterrupted, checkpoints are reused, nothing is left behind."""
 
+import json
+import re
+import shutil
+
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
-from nssutils import data, models, settings, training
+from nssutils import data, models, sealed, settings, training
 
 SETTING = settings.get("mlp-mnist", "smoke", width=0.03, epochs=4)
 
@@ -155,3 +161,101 @@ def test_reduced_evaluation_is_the_exact_one_rounded():
     torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.1)
     right = training.correct(net, images.x_test, images.y_test, reduced=True)
     assert right.double().mean().item() == training.evaluate(net, images.x_test, images.y_test, reduced=True)
+
+
+@pytest.fixture
+def kept(loaded, own_cache):
+    """A checkpoint's file, with the network that is in it."""
+    net = training.trained(SETTING, 0, loaded)
+    (file,) = (own_cache / "checkpoints").iterdir()
+    return file, net
+
+
+def flipped(file, at):
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.write_bytes(content)
+
+
+def rewritten(file, change=lambda name, tensor: tensor, **told):
+    """The file as the code of before there were digests would have written it, with changes."""
+    with safe_open(file, "pt") as one:
+        tensors = {name: change(name, one.get_tensor(name)) for name in one.keys()}
+        progress = json.loads(one.metadata()["progress"]) | told
+    save_file(tensors, file, metadata={"progress": json.dumps(progress)})
+
+
+def with_nan(name, tensor):
+    return torch.full_like(tensor, torch.nan) if name == "net.2.bias" else tensor
+
+
+DAMAGES = {
+    "cut short": (lambda file: file.write_bytes(file.read_bytes()[:-9]), "cannot be read"),
+    "empty": (lambda file: file.write_bytes(b""), "cannot be read"),
+    "a weight's bit": (lambda file: flipped(file, -5), "it is not what was written"),
+    "a bit of its names": (lambda file: flipped(file, 12), "cannot be read|not what was written"),
+    "no number": (lambda file: rewritten(file, with_nan), "net.2.bias that are no finite numbers"),
+    "other shapes": (lambda file: rewritten(file, lambda name, each: each[:1]), r"has net.0.bias .*expected"),
+    "too many epochs": (lambda file: rewritten(file, epoch=5), "says 5 epochs, expected 1 to 4"),
+    "no epoch": (lambda file: rewritten(file, epoch=None), "does not say its epoch"),
+    "no optimiser": (lambda file: rewritten(file, epoch=2), "does not say how far its optimiser"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_set_aside_and_trained_again(kept, loaded, capsys, damage):
+    (file, net), (do, why) = kept, DAMAGES[damage]
+    do(file)
+    spoilt = file.read_bytes()
+    assert same(training.trained(SETTING, 0, loaded), net)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "made again" in line]
+    assert re.search(why, line) and str(file) in line
+    assert file.with_name(f"{file.name}.damaged").read_bytes() == spoilt
+    assert same(training.trained(SETTING, 0, loaded), net) and "made again" not in capsys.readouterr().err
+
+
+def test_a_checkpoint_under_the_name_of_another_seed_is_not_taken_for_it(kept, loaded, own_cache, capsys):
+    (file, net), other = kept, training._file(training._checkpoint(SETTING, 1, loaded))
+    shutil.copy(file, other)
+    assert training.origin(SETTING, 1, loaded) == {}
+    assert f"is the checkpoint of {file.stem}" in capsys.readouterr().err
+    assert not same(training.trained(SETTING, 1, loaded), net)
+
+
+def test_a_checkpoint_of_before_there_were_digests_is_read_and_gets_one(kept, loaded, monkeypatch):
+    file, net = kept
+    rewritten(file)
+    monkeypatch.setattr(training.F, "cross_entropy", None)  # no further step is possible
+    assert same(training.trained(SETTING, 0, loaded), net)
+    assert sealed.DIGEST in sealed.read(file)[1]
+    assert same(training.trained(SETTING, 0, loaded), net)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_training_that_was_cut_short_before_there_were_digests_goes_on(loaded, own_cache, monkeypatch, optimizer):
+    setting = settings.get("mlp-mnist", "smoke", width=0.03, epochs=4, optimizer=optimizer)
+    whole = training.trained(setting, 0, loaded)
+    (file,) = (own_cache / "checkpoints").iterdir()
+    file.unlink()
+    save = training._save
+
+    def save_and_cut(*args):
+        save(*args)
+        if args[-2] == 3:
+            raise Cut
+
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        patch.setattr(training, "_save", save_and_cut)
+        training.trained(setting, 0, loaded)
+    rewritten(file)
+    steps, step = [], torch.optim.lr_scheduler.OneCycleLR.step
+    monkeypatch.setattr(torch.optim.lr_scheduler.OneCycleLR, "step", lambda self: (steps.append(1), step(self)))
+    assert same(training.trained(setting, 0, loaded), whole)
+    assert len(steps) == 1 + -(-len(loaded.x_train) // setting.batch_size)  # one epoch of four, and the schedule's own
+
+
+def test_weights_that_are_no_numbers_are_no_network(loaded):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    with pytest.raises(training.TrainingError, match="or a weight is no finite number"):
+        images = loaded.x_train[:64] * 1e30  # the loss is a number, what its one step makes is none
+        training.fit(net, images, loaded.y_train[:64], epochs=1, batch_size=64, lr=1e38, optimizer="sgd")

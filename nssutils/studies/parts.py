@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 from nssutils import data, digests, files
 
@@ -14,8 +15,27 @@ def kept(study: str, key: list, compute: Callable[[], dict]) -> dict:
     """
     name = digests.of([study, digests.code(study), key])[:32]
     file = data.CACHE / "parts" / f"{name}.json"
-    if not file.exists():
+    found = _read(file)
+    if found is None:
         found = compute()
         with files.atomically(file) as partial:
-            partial.write_text(json.dumps(found))
-    return json.loads(file.read_text())
+            partial.write_text(json.dumps({"found": found, "sha256": digests.of([name, found])}))
+    return json.loads(json.dumps(found))  # as it comes from the file, so that the first time is as the second
+
+
+def _read(file: Path) -> dict | None:
+    """What a file of the cache has; None where there is none. What is damaged or another's is set aside."""
+    if not file.exists():
+        return None
+    try:
+        content = json.loads(file.read_bytes())
+    except ValueError as error:
+        files.set_aside(file, f"cannot be read ({error})")
+        return None
+    if isinstance(content, dict) and content.keys() == {"found", "sha256"}:
+        if digests.of([file.stem, content["found"]]) == content["sha256"]:
+            return content["found"]
+    elif isinstance(content, dict) and all(isinstance(rows, list) for rows in content.values()):
+        return content  # of before there were digests
+    files.set_aside(file, "is not what was written under its name")
+    return None

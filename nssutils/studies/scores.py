@@ -1,12 +1,12 @@
 """A network's contributions, rankings and CKA curves: computed once, kept beside the checkpoints for every chapter."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from nssutils import contribution, data, digests, files, neurons, slicing
+from nssutils import contribution, data, digests, files, neurons, sealed, slicing
 
 ByLayer = dict[str, Tensor]
 
@@ -41,7 +41,8 @@ def of(
     key += [spatial, centred, samples, taylor_batch, torch.__version__, torch.get_num_threads()]
     key += [digests.code("contribution.score", "slicing.similarity_curves")]
     file = data.CACHE / "scores" / f"{digests.of(key)[:32]}.safetensors"
-    if not file.exists():
+    tensors = _read(file, net)
+    if tensors is None:
         contributions = contribution.score(net, x, y, n_classes=int(y.max()) + 1, batch_size=taylor_batch)
         curves = slicing.similarity_curves(net, x, y, _orders(contributions), None, samples, spatial, centred)
         kinds = {"contributions": contributions, "curves": curves}
@@ -51,14 +52,33 @@ def of(
             for metric, by_layer in by_metric.items()
             for name, value in by_layer.items()
         }
-        with files.atomically(file) as partial:
-            save_file(tensors, partial)
-    tensors, layers = load_file(file), neurons.layers(net)
+        sealed.save(file, tensors, {"of": file.stem})
+    layers = neurons.layers(net)
     contributions, curves = (
         {metric: {name: tensors[f"{kind}/{metric}/{name}"] for name in layers} for metric in contribution.METRICS}
         for kind in ("contributions", "curves")
     )
     return Scores(contributions, _orders(contributions), curves, torch.bincount(y.cpu()))
+
+
+def _read(file: Path, net: nn.Module) -> ByLayer | None:
+    """What is kept of a network's scores; None where there is nothing. What is damaged or another's is set aside."""
+    if not file.exists():
+        return None
+    try:
+        tensors, told = sealed.read(file, unsealed=set())
+    except sealed.SealError as error:
+        files.set_aside(file, f"{error}")
+        return None
+    kinds = [f"{kind}/{metric}" for kind in ("contributions", "curves") for metric in contribution.METRICS]
+    widths = {f"{kind}/{name}": layer.width for kind in kinds for name, layer in neurons.layers(net).items()}
+    if {name: tensor.shape[-1:] for name, tensor in tensors.items()} != {name: (w,) for name, w in widths.items()}:
+        files.set_aside(file, "is not of this network")
+        return None
+    if told.get("of", file.stem) != file.stem:
+        files.set_aside(file, f"has the scores {told['of']}")
+        return None
+    return tensors
 
 
 def _orders(contributions: dict[str, ByLayer]) -> dict[str, ByLayer]:
