@@ -1,7 +1,7 @@
 """The tables of the chapter on a network of one's own: what is left of it, repaired, extended."""
 
 import pandas as pd
-from IPython.display import Markdown
+from IPython.display import HTML
 
 from nssutils.companion import fragments, results
 from nssutils.companion.fragments import METRIC_TITLES, TITLES
@@ -13,7 +13,7 @@ EXTENSIONS = {"all": "all parameters", "outside": "those that the slice does not
 
 
 @or_nothing
-def your_shrunk(found: list[Result], label: str) -> Markdown:
+def your_shrunk(found: list[Result], label: str) -> HTML:
     """What extraction leaves of each network."""
     table = []
     for name in names(found):
@@ -24,42 +24,35 @@ def your_shrunk(found: list[Result], label: str) -> Markdown:
             row[title] = interval(mine[f"{what}_left"] / mine[what])
         row |= {"accuracy, whole (%)": interval(mine["accuracy"]), "extracted (%)": interval(mine["accuracy_left"])}
         table.append(row)
-    caption = (
-        "What extraction leaves: the share of the parameters and of an image's operations, and the accuracy before any "
-        "training."
-    )
+    caption = "What extraction leaves: parameters, an image's operations, and the accuracy before any training."
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
 
 
 @or_nothing
-def your_repaired(found: list[Result], label: str) -> Markdown:
+def your_repaired(found: list[Result], label: str) -> HTML:
     """Repaired against FGSM by all parameters, and by those of the slice."""
-    columns = {"trained": "trained (%)", "accuracy": "accuracy (%)", "attacked": "attacked (%)"}
-    caption = (
-        "Repaired against FGSM: the share of the parameters that is trained, the accuracy on test images, and on those "
-        "that were attacked before the repair."
-    )
-    return _ways(found, label, "repaired", "what is trained", REPAIRS, columns, caption)
+    columns = {"trained": "share (%)", "accuracy": "accuracy (%)", "attacked": "attacked (%)"}
+    caption = "Repaired against FGSM: accuracy on test images, and on those that were attacked before the repair."
+    note = "The attack is as strong as leaves half of the accuracy on training images."
+    return _ways(found, label, "repaired", REPAIRS, columns, caption, note)
 
 
 @or_nothing
-def your_extended(found: list[Result], label: str) -> Markdown:
+def your_extended(found: list[Result], label: str) -> HTML:
     """Extended by the second half of the classes, nothing replayed."""
-    columns = {"trained": "trained (%)", "old_told": "old classes, told (%)", "old": "untold (%)"}
+    columns = {"trained": "share (%)", "old_told": "old classes, told (%)", "old": "untold (%)"}
     columns |= {"new": "new classes (%)"}
-    caption = (
-        "The second half of the classes learned after the first, nothing replayed. Told that an image is of an old "
-        "class, the network is read through its slice where it has one."
-    )
-    return _ways(found, label, "extended", "what is trained", EXTENSIONS, columns, caption)
+    caption = "Extended: the second half of the classes learned after the first, nothing replayed."
+    note = "Told that an image is of an old class, the network is read through its slice where that was frozen."
+    return _ways(found, label, "extended", EXTENSIONS, columns, caption, note)
 
 
-def _ways(found, label: str, which: str, title: str, ways: dict, columns: dict, caption: str) -> Markdown:
+def _ways(found, label: str, which: str, ways: dict, columns: dict, caption: str, note: str) -> HTML:
     """A row for each way of training, a column for each share."""
     table = []
     for group, setting in by_setting(found):
         rows = results.frame(group, which)
         for way, words in ways.items():
             mine = rows[rows["way"] == way]
-            table.append(setting | {title: words} | {text: interval(mine[name]) for name, text in columns.items()})
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+            table.append(setting | {"trained": words} | {text: interval(mine[name]) for name, text in columns.items()})
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
