@@ -7,7 +7,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from nssutils import studies
-from nssutils.companion import chapters, pages, results, runner
+from nssutils.companion import chapters, pages, results, runner, store
 
 PARAMETERS = """\
 preset = "smoke"  # how much to compute
@@ -147,6 +147,7 @@ def test_publish_copies_results_to_the_book_and_draws_the_readmes_pictures(tmp_p
         shutil.copy(chapters.BOOK / f"{chapter}.ipynb", book)
     monkeypatch.setenv("NSS_RESULTS", str(tmp_path / "local"))
     monkeypatch.setattr(results, "PUBLISHED", tmp_path / "published")
+    monkeypatch.setattr(store, "holds", lambda result, setting: "code")
     results.save(one)
     assert runner.main(["publish", "pilot_global", "--preset", one.preset], book) == 0
     assert (tmp_path / f"published/pilot_global/{one.preset}/alexnet-cifar10/seed{one.seed}.json").exists()

@@ -113,13 +113,18 @@ def _book(args: argparse.Namespace, folder: Path) -> None:
 
 def _publish(args: argparse.Namespace, folder: Path) -> None:
     chapters.find(args.chapter, folder)
-    for path in results.publish(args.chapter, args.preset):
+    for path in store.publish(args.chapter, args.preset):
         _say(f"published: {_shown(path)}")
     pictures = {"claims.svg": claims.drawn.draw_claims(claims.ledger(claims.published()))}  # the README's
     if args.chapter == "rq1_slicing":
         pictures["fig-5.svg"] = figures.draw_fig5(results.published("rq1_slicing"))
     for name, picture in pictures.items():
         picture.savefig(folder / "_static" / name, metadata={"Date": None}, bbox_inches="tight")
+
+
+def _seal(args: argparse.Namespace, folder: Path) -> None:
+    for place in (results.local(), results.PUBLISHED):
+        _say(f"{len(results.seal(place))} results of {place} have a digest now")
 
 
 def _list(args: argparse.Namespace, folder: Path) -> None:
@@ -172,7 +177,7 @@ def _pages(args: argparse.Namespace, folder: Path) -> None:
 
 COMMANDS = {
     "slice": _slice, "run": _run, "list": _list, "claims": _claims, "fill": _fill, "publish": _publish,
-    "certify": _certify, "book": _book, "train": _train, "page": _page, "pages": _pages,
+    "seal": _seal, "certify": _certify, "book": _book, "train": _train, "page": _page, "pages": _pages,
 }  # fmt: skip
 
 
@@ -210,6 +215,8 @@ def _parser() -> argparse.ArgumentParser:
     more.add_argument("--job", nargs=3, metavar=("CHAPTER", "SETTING", "SEED"), help="only this cell")
 
     add("certify", "record what the present code computes at preset smoke, so that results of code that does so hold")
+
+    add("seal", "give results that were written before there were digests theirs, after checking them")
 
     out = add("publish", "copy this machine's results of a chapter to data/results")
     out.add_argument("chapter", metavar="CHAPTER")

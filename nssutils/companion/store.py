@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 import torch
 
-from nssutils import data, digests, settings, training
+from nssutils import data, digests, files, settings, training
 from nssutils.companion import checksums, provenance, results
 from nssutils.errors import NssError, near_miss
 from nssutils.studies import STUDIES
@@ -39,7 +40,7 @@ def fill(
         chosen = settings.get(name, preset)
         loaded = None
         for k in _seeds(seed, chosen):
-            result = None if recompute else results.find(chapter, preset, name, k, changed)
+            result = None if recompute else _kept(chapter, preset, name, k, changed)
             if result is None or not holds(result, chosen):
                 print(f"{chapter}: {name}, preset {preset}, seed {k}", file=sys.stderr, flush=True)
                 loaded = loaded or data.load(chosen)
@@ -47,6 +48,45 @@ def fill(
                 results.save(result)
             done.append(result)
     return done
+
+
+def _kept(*cell) -> results.Result | None:
+    """What the stores have of a cell; a damaged or misplaced result of this machine is set aside, to be made again."""
+    own = results.path(results.local(), *cell)
+    try:
+        return results.find(*cell)
+    except results.ResultError as error:
+        if not own.exists():
+            raise  # the published one, which only its owner can restore
+        files.set_aside(own, f"is no result that can be used ({error})")
+        return results.find(*cell)
+
+
+def publish(chapter: str, preset: str) -> list[Path]:
+    """Copy this machine's results of a chapter, made with its default readings, to data/results; returns the copies.
+
+    Raises ResultError for one that is damaged or misplaced, StoreError for one that does not hold any more.
+    """
+    if preset == "smoke":
+        raise StoreError(
+            "preset 'smoke' given, expected 'quick', 'overnight' or 'paper': smoke numbers are never published."
+        )
+    there = sorted((results.local() / chapter / preset).glob("*/seed*.json"))
+    found = [result for result in map(results.read, there) if not result.readings]
+    if not found:
+        raise StoreError(
+            f"{results.local()} has no result of {chapter} at preset {preset}; compute some: "
+            f"nss run {chapter} -p preset={preset}."
+        )
+    for result in found:
+        chosen = settings.get(result.setting, preset)
+        if result.seed not in chosen.seeds or not holds(result, chosen):
+            raise StoreError(
+                f"{chapter}, {result.setting}, preset {preset}, seed {result.seed} is stale, or no seed of the preset "
+                f"({', '.join(map(str, chosen.seeds))}), expected only what holds: nothing is published. "
+                f"`nss list` says which are stale; compute them again, or delete them from {results.local()}."
+            )
+    return [results.save(result, results.PUBLISHED) for result in found]
 
 
 def check(found: list[results.Result]) -> str:
@@ -75,7 +115,7 @@ def holds(result: results.Result, setting: settings.Setting) -> str:
     if _asked(origin["setting"]) != _asked(_described(setting)):
         return ""
     locked = origin.get("lock", origin["versions"])  # results of before the lock was recorded were made with it
-    if any(locked[name] != version for name, version in provenance.lock().items()):
+    if any(locked.get(name) != version for name, version in provenance.lock().items()):
         return ""
     if checksums.of(setting) not in (None, origin["data_sha256"]):
         return ""

@@ -72,13 +72,21 @@ def jobs(preset: str, folder: Path = chapters.BOOK) -> list[Job]:
 
 def state(job: Job) -> str:
     """ "held", "certified" (measured by other code that computes the same), "stale" (measured, but not with the present
-    setting, code, dataset and lock) or "missing"."""
-    result = results.find(job.chapter, job.preset, job.setting, job.seed)
+    setting, code, dataset and lock), "damaged" (a file that is no result, or another's) or "missing"."""
+    try:
+        result = _found(job)
+    except results.ResultError as error:
+        print(f"nss: {error}", file=sys.stderr)
+        return "damaged"
     if result is None:
         return "missing"
     return {"code": "held", "fingerprint": "certified", "": "stale"}[
         store.holds(result, settings.get(job.setting, job.preset))
     ]
+
+
+def _found(job: Job) -> results.Result | None:
+    return results.find(job.chapter, job.preset, job.setting, job.seed)
 
 
 def done(job: Job) -> bool:
@@ -229,8 +237,8 @@ def page_key(preset: str, chapter: str) -> str:
     and the code that judges and draws them. A chapter's claims may rest on the results of others."""
     shown = [result for each in STUDIES for result in results.published(each)]
     for job in (job for job in jobs(preset) if job.chapter == chapter or chapter not in STUDIES):
-        found = results.find(job.chapter, job.preset, job.setting, job.seed)
-        shown += [found] if found else []
+        if state(job) not in ("damaged", "missing"):  # a damaged one is set aside by the job that measures it again
+            shown.append(_found(job))
     drawn = [f"companion.{kind}.{name}" for kind in ("claims", "figures", "tables") for name in _modules(kind)]
     drawing = digests.code("companion.fragments", "companion.claims", *drawn)
     paper = [path.read_text() for path in sorted((results.DATA / "paper").iterdir())]
