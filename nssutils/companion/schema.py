@@ -88,6 +88,16 @@ def _value(where: str, column: str, value) -> str:
     return _texts(value, where)
 
 
+def is_plain(text: str) -> bool:
+    """Whether a text can be shown on a page as it is."""
+    return bool(_PLAIN.fullmatch(text))
+
+
+def plain(text: str) -> str:
+    """A text with a question mark for what is no plain letter, as in a processor's name."""
+    return "".join(letter if is_plain(letter) else "?" for letter in text)
+
+
 def _is_number(value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -98,7 +108,7 @@ def _texts(value, where: str) -> str:
         return next((wrong for key, one in value.items() if (wrong := _texts(key, where) or _texts(one, key))), "")
     if isinstance(value, list):
         return next((wrong for one in value if (wrong := _texts(one, where))), "")
-    if isinstance(value, str) and not _PLAIN.fullmatch(value):
+    if isinstance(value, str) and not is_plain(value):
         return f"{where} is {value!r:.60}, expected letters, digits and plain signs, no markup"
     if isinstance(value, float) and not math.isfinite(value):
         return f"{where} is {value}, expected a finite number"
