@@ -4,7 +4,6 @@
 # unless given are in profiles/default/config.yaml.
 
 import os
-import sys
 
 import torch
 
@@ -14,13 +13,16 @@ from nssutils.companion import workflow as store
 from nssutils.studies import STUDIES
 
 PRESET = config.get("preset", "smoke")
+if workflow.is_main_process:  # two builds in one clone would mix their pages
+    BUILDING = store.building(PRESET)
+    BUILDING.__enter__()  # until this process ends
 JOBS = store.sync(PRESET)
 TODO = {(job.chapter, job.setting, str(job.seed)) for job in JOBS if not job.stamp.exists()}
 FIRST = {job.setting: min(other.seed for other in JOBS if other.setting == job.setting) for job in JOBS}
 
 BEYOND = set(pages.chapters(chapters.BOOK)) - set(STUDIES)
 
-NSS = f'"{sys.executable}" -m nssutils.companion.runner'
+NSS = store.command()
 GPU = int(torch.cuda.is_available())  # what a job takes of the resource "gpu"; cores alone would not limit it
 
 

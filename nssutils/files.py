@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +43,15 @@ def atomically(path: str | Path) -> Iterator[Path]:
         ) from error
 
 
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """A folder in `folder` to work in within the block, gone when it ends; what a killed process left is swept away."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="_", suffix=f".{_HOST}-{os.getpid()}.partial") as made:
+        yield Path(made)
+
+
 def set_aside(path: Path, why: str) -> None:
     """Rename a damaged file of the cache to `*.damaged` and say so in one line: who needs it makes it again."""
     damaged = path.with_name(f"{path.name}.damaged")
@@ -56,7 +67,7 @@ def _sweep(folder: Path) -> None:
     for partial in folder.glob("*.partial"):
         found = re.search(r"\.(?:(\w+)-)?(\d+)\.partial$", partial.name)
         if found and found[1] in (_HOST, None) and not _alive(int(found[2])):
-            partial.unlink(missing_ok=True)
+            shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
 
 
 def _alive(process: int) -> bool:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from written import ORIGIN
 
 from nssutils import data, digests, settings, training
 from nssutils.companion import certify, results, workflow
@@ -71,7 +72,7 @@ def test_a_code_that_gives_two_things_is_not_certified(alone, monkeypatch):
 def test_times_are_no_part_of_a_fingerprint():
     def one(seconds, accuracy=0.5):
         rows = {"base": [{"accuracy": accuracy, "seconds_1": seconds}], "times": [{"seconds": seconds}]}
-        return results.Result("c", "smoke", "mlp-mnist", 0, {}, dict.fromkeys(results.PROVENANCE, ""), rows)
+        return results.Result("c", "smoke", "mlp-mnist", 0, {}, ORIGIN, rows)
 
     assert certify.fingerprint([one(1.0)]) == certify.fingerprint([one(2.0)])
     assert certify.fingerprint([one(1.0)]) != certify.fingerprint([one(1.0, 0.6)])

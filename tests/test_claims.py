@@ -236,9 +236,9 @@ def changed(tmp_path, monkeypatch, chapter, change):
     store = tmp_path / "published"
     shutil.copytree(results.PUBLISHED, store)
     for file in (store / chapter / "paper" / "mlp-mnist").iterdir():
-        content = json.loads(file.read_text())
-        change(content["tables"])
-        file.write_text(json.dumps(content))
+        one = results.read(file)
+        change(one.tables)
+        results.save(one, store)
     monkeypatch.setattr(results, "PUBLISHED", store)
 
 

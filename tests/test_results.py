@@ -5,11 +5,10 @@ import json
 import numpy as np
 import pytest
 from scipy import stats
+from written import ORIGIN
 
 from nssutils import settings, studies
-from nssutils.companion import results, store
-
-ORIGIN = dict.fromkeys(results.PROVENANCE, "")
+from nssutils.companion import results, runner, schema, store
 
 
 def result(seed=0, preset="quick", accuracy=0.5, readings=None, setting="mlp-mnist"):
@@ -52,22 +51,115 @@ def test_rows_of_a_table_have_the_same_columns():
         results.Result("c", "quick", "mlp-mnist", 0, {}, ORIGIN, {"a": [{"x": 1}, {"y": 1}]})
 
 
+def rewritten(path, **changes):
+    """The file as someone would have written it who knows how digests are made."""
+    content = json.loads(path.read_text()) | changes
+    del content["sha256"]
+    path.write_text(json.dumps(results.sealed(content)))
+
+
 def test_a_damaged_file_is_named(stores):
     path = results.save(result())
-    path.write_text(path.read_text()[:50])
+    whole = path.read_text()
+    path.write_text(whole[:50])
+    with pytest.raises(results.ResultError, match=r"seed0.json cannot be read .*delete it"):
+        results.read(path)
+    path.write_text(whole.replace("0.9", "0.8"))
+    with pytest.raises(results.ResultError, match=r"seed0.json is not what was written.*delete it"):
+        results.read(path)
+    path.write_text("[" * 100_000)
     with pytest.raises(results.ResultError, match=r"seed0.json cannot be read .*delete it"):
         results.read(path)
     path.write_text(json.dumps({"chapter": "x"}))
-    with pytest.raises(results.ResultError, match=r"seed0.json is no result: expected exactly"):
+    with pytest.raises(results.ResultError, match=r"seed0.json is no result: it has chapter, expected exactly"):
         results.read(path)
 
 
-def test_other_readings_have_a_file_of_their_own_and_are_not_published():
+def test_a_result_of_before_there_were_digests_gets_one_and_nothing_else_changes(stores, capsys):
+    path = results.save(result())
+    whole = path.read_text()
+    path.write_text(
+        "".join(line for line in whole.splitlines(True) if "sha256" not in line or "data" in line or "code" in line)
+    )
+    with pytest.raises(results.ResultError, match=r"seed0.json has no digest.*`nss seal`"):
+        results.read(path)
+    assert runner.main(["seal"]) == 0 and "1 results of" in capsys.readouterr().err
+    assert path.read_text() == whole
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"seed": -1}, "seed is -1, expected 0 or more"),
+        ({"seed": 1}, r"is the result rq1_slicing/quick/mlp-mnist/seed1.json, expected the one that belongs there"),
+        ({"setting": "vgg16-cifar10"}, "expected the one that belongs there"),
+        ({"chapter": "../.."}, "chapter is '../..', expected a chapter's name"),
+        ({"seed": "0"}, "seed is '0', expected int"),
+        ({"tables": []}, "tables is .*, expected dict"),
+        ({"tables": {"base": {"accuracy": 1}}}, "table 'base' is no list of rows"),
+        ({"tables": {"base": [{"accuracy": True}]}}, "base.accuracy is True, expected a share"),
+        ({"tables": {"base": [{"right": "a"}, {"right": 1}]}}, "base.right is 1 and above a str"),
+        ({"tables": {"base": [{"images": -1}]}}, "base.images is -1, expected a whole number"),
+        ({"tables": {"base": [{"seconds": -0.1}]}}, "base.seconds is -0.1, expected a number, 0 or more"),
+        ({"tables": {"base": [{"at": float("inf")}]}}, "base.at is inf, expected a finite number"),
+        ({"tables": {"base": [{"right": None}]}}, "base.right is null, expected a value"),
+        ({"tables": {"base": [{"layer": "<script>"}]}}, "base.layer is '<script>', expected letters"),
+        ({"provenance": ORIGIN | {"device": "<script>alert(1)</script>"}}, "device is '<script>.*no markup"),
+        ({"provenance": ORIGIN | {"device": "![](http://there/a.png)"}}, "no markup"),
+        ({"provenance": ORIGIN | {"versions": {"a`b": "1"}}}, "no markup"),
+        ({"provenance": ORIGIN | {"seconds": "1"}}, "provenance.seconds is '1', expected float"),
+        ({"readings": {"task_a": "/../../../x"}}, "expected short ones without '/'"),
+    ],
+)
+def test_a_file_is_what_its_place_and_the_schema_say(stores, change, message):
+    path = results.save(result())
+    rewritten(path, **change)
+    with pytest.raises(results.ResultError, match=message) as told:
+        results.read(path)
+    assert str(path) in str(told.value) and "delete it" in str(told.value)
+
+
+def test_nothing_is_written_outside_the_store():
+    with pytest.raises(results.ResultError, match="expected a chapter's name"):
+        results.Result("../..", "quick", "mlp-mnist", 0, {}, ORIGIN, {})
+    with pytest.raises(results.ResultError, match="without '/'"):
+        results.save(result(readings={"task_a": "/../../../x"}))
+
+
+def test_published_results_are_whole():
+    files = sorted((results.DATA / "results").rglob("*.json"))
+    assert len([results.read(file) for file in files]) == len(files) > 100
+
+
+def test_a_relative_store_is_refused(monkeypatch):
+    monkeypatch.setenv("NSS_RESULTS", "mine")
+    with pytest.raises(
+        results.ResultError, match=r"NSS_RESULTS=mine given, expected a whole path: NSS_RESULTS=/.*/mine\."
+    ):
+        results.find("rq1_slicing", "quick", "mlp-mnist", 0)
+
+
+def test_other_readings_have_a_file_of_their_own_and_are_not_published(monkeypatch):
+    monkeypatch.setattr(store, "holds", lambda result, setting: "code")
     results.save(result())
     assert results.save(result(readings={"centred": False})).name == "seed0,centred=False.json"
-    assert [path.name for path in results.publish("rq1_slicing", "quick")] == ["seed0.json"]
-    with pytest.raises(results.ResultError, match="smoke numbers are never published"):
-        results.publish("rq1_slicing", "smoke")
+    assert [path.name for path in store.publish("rq1_slicing", "quick")] == ["seed0.json"]
+    with pytest.raises(store.StoreError, match="smoke numbers are never published"):
+        store.publish("rq1_slicing", "smoke")
+
+
+def test_what_does_not_hold_or_is_elsewhere_is_not_published(monkeypatch):
+    results.save(result(0))
+    with pytest.raises(store.StoreError, match=r"mlp-mnist, preset quick, seed 0 is stale.*nothing is published"):
+        store.publish("rq1_slicing", "quick")
+    monkeypatch.setattr(store, "holds", lambda result, setting: "code")
+    path = results.save(result(7))
+    with pytest.raises(store.StoreError, match=r"seed 7 is stale, or no seed of the preset \(0, 1, 2\)"):
+        store.publish("rq1_slicing", "quick")
+    path.rename(path.with_name("seed1.json"))
+    with pytest.raises(results.ResultError, match=r"seed1.json is the result rq1_slicing/quick/mlp-mnist/seed7.json"):
+        store.publish("rq1_slicing", "quick")
+    assert not results.PUBLISHED.exists()
 
 
 def test_the_highest_published_preset_is_shown():
@@ -117,7 +209,7 @@ def test_only_what_is_missing_is_measured(counted):
     store.fill("pilot_global", "smoke", "mlp-mnist", 1, recompute=True)
     store.fill("pilot_global", "smoke", "mlp-mnist,mlp-fmnist", "1", centred=False)
     assert counted[2:] == [("mlp-mnist", 1, True), ("mlp-mnist", 1, False), ("mlp-fmnist", 1, False)]
-    assert results.PROVENANCE <= first[0].provenance.keys()
+    assert schema.PROVENANCE.keys() <= first[0].provenance.keys()
     assert len(first[0].provenance["data_sha256"]) == len(first[0].provenance["code_sha256"]) == 64
 
 
@@ -129,6 +221,18 @@ def test_a_result_of_another_setting_or_other_code_is_measured_again(counted, mo
     monkeypatch.setattr(store.digests, "code", lambda *roots: "0" * 64)
     store.fill("pilot_global", "smoke", "mlp-mnist", 0)
     assert len(counted) == 3
+
+
+def test_a_damaged_or_misplaced_result_is_set_aside_and_measured_again(counted, capsys):
+    first, second = (results.path(results.local(), "pilot_global", "smoke", "mlp-mnist", seed, {}) for seed in (0, 1))
+    store.fill("pilot_global", "smoke", "mlp-mnist", "0,1")
+    first.write_text(first.read_text()[:-9])
+    second.write_text(first.read_text())
+    capsys.readouterr()
+    found = store.fill("pilot_global", "smoke", "mlp-mnist", "0,1")
+    assert [one.seed for one in found] == [0, 1] and len(counted) == 4
+    assert capsys.readouterr().err.count("made again") == 2
+    assert first.with_name("seed0.json.damaged").exists() and second.with_name("seed1.json.damaged").exists()
 
 
 def test_published_computes_nothing(counted):

@@ -1,13 +1,17 @@
 """Running chapters, on tiny notebooks: what is refused and how, what is kept, what the terminal shows."""
 
+import errno
 import shutil
+import signal
+import subprocess
+import sys
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from nssutils import studies
-from nssutils.companion import chapters, pages, results, runner
+from nssutils import files, studies
+from nssutils.companion import chapters, pages, ranges, results, runner, store
 
 PARAMETERS = """\
 preset = "smoke"  # how much to compute
@@ -104,6 +108,79 @@ def test_help_shows_the_chapters_own_parameters(folder, capsys):
     assert "  failing\n  good\n" in capsys.readouterr().out
 
 
+def test_a_run_of_ones_own_is_not_in_the_book_and_names_no_machine(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "BUILD", tmp_path / "build")
+    out = runner.run("good", ["theta=0.5"], folder=folder)
+    assert out == tmp_path / "build/runs/good/good.ipynb" and (out.parent / "beside.txt").exists()
+    assert not (tmp_path / "build" / "book").exists()
+    assert str(tmp_path) not in out.read_text() and str(folder) not in out.read_text()
+    assert nbformat.read(out, as_version=4).metadata.papermill.parameters == {"theta": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("samples=-5", "parameter 'samples': -5 given, expected 2 or more."),
+        ("seed=-1", "parameter 'seed': '-1' given, expected all, or numbers from 0, separated by commas."),
+        ("seed=0,0", "parameter 'seed': '0,0' given, expected all, or numbers from 0"),
+        ("seed=²", "expected letters, digits|parameter 'seed'"),
+        ("theta=1.01", "parameter 'theta': 1.01 given, expected a share in [0, 1]."),
+        ("theta=nan", "parameter 'theta': nan given, expected a finite number."),
+        ("preset=smok", "given, expected one of smoke, quick, overnight, paper, published. Did you mean 'smoke'?"),
+    ],
+)
+def test_parameters_out_of_range_are_refused_before_a_kernel_starts(folder, capsys, monkeypatch, given, expected):
+    monkeypatch.setattr(runner.papermill, "execute_notebook", None)
+    assert runner.main(["run", "good", "-p", given], folder) == 2
+    shown = capsys.readouterr().err
+    assert any(part in shown for part in expected.split("|")) and given.split("=")[0] in shown
+
+
+@pytest.mark.parametrize("chapter", studies.STUDIES)
+def test_every_parameter_of_a_chapter_has_a_range_and_its_default_is_in_it(chapter):
+    known = chapters.parameters(chapters.find(chapter)).values()
+    ranges.check({each.name: each.default for each in known})
+    assert {each.name for each in known if each.kind != "bool"} <= ranges.RANGES.keys()
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("epochs", -1), ("tolerance", 2.0), ("lr", 0.0), ("lr", float("inf")), ("mix", "<b>"), ("task_a", "/../x")],
+)
+def test_what_means_nothing_is_refused(name, value):
+    with pytest.raises(ranges.RangeError, match=f"parameter '{name}': .* given, expected"):
+        ranges.check({name: value})
+
+
+@pytest.mark.parametrize(
+    "number, code, word", [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+)
+def test_a_signal_ends_a_run_with_one_line(tmp_path, number, code, word):
+    write(tmp_path / "slow.ipynb", "print('it runs', flush=True); import time; time.sleep(120)")
+    call = "import sys, pathlib; from nssutils.companion import runner; "
+    call += "sys.exit(runner.main(['run', 'slow', '--out', sys.argv[2]], pathlib.Path(sys.argv[1])))"
+    command = [sys.executable, "-c", call, tmp_path, tmp_path / "out" / "slow.ipynb"]
+    process = subprocess.Popen(
+        command, cwd=files.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout.readline() == "it runs\n"
+    process.send_signal(number)
+    assert process.wait(60) == code
+    assert process.stderr.read() == f"\nnss: {word}; what is computed is kept, the same command goes on from there.\n"
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_full_disk_is_one_line(folder, capsys, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device", "copy.ipynb")
+
+    monkeypatch.setattr(runner.papermill, "execute_notebook", full)
+    assert runner.main(["run", "good"], folder) == 1
+    assert capsys.readouterr().err.startswith(
+        "nss: copy.ipynb cannot be written (No space left on device), expected a disk"
+    )
+
+
 def dying(times):
     """A stand-in for papermill whose kernel dies so many times, with the number of calls."""
 
@@ -147,6 +224,7 @@ def test_publish_copies_results_to_the_book_and_draws_the_readmes_pictures(tmp_p
         shutil.copy(chapters.BOOK / f"{chapter}.ipynb", book)
     monkeypatch.setenv("NSS_RESULTS", str(tmp_path / "local"))
     monkeypatch.setattr(results, "PUBLISHED", tmp_path / "published")
+    monkeypatch.setattr(store, "holds", lambda result, setting: "code")
     results.save(one)
     assert runner.main(["publish", "pilot_global", "--preset", one.preset], book) == 0
     assert (tmp_path / f"published/pilot_global/{one.preset}/alexnet-cifar10/seed{one.seed}.json").exists()

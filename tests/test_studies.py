@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from written import ORIGIN
 
 from nssutils import attacks, contribution, data, neurons, settings, slicing, studies, training
 from nssutils.companion import results
@@ -28,9 +29,8 @@ def by(rows: list[dict], *keys: str) -> dict:
 
 
 def test_every_chapter_measures_scalars_of_the_same_network(measured):
-    origin = dict.fromkeys(results.PROVENANCE, "")
     for chapter, tables in measured.items():
-        results.Result(chapter, "smoke", SETTING.name, 0, {}, origin, tables)  # refuses what is no finite scalar
+        results.Result(chapter, "smoke", SETTING.name, 0, {}, ORIGIN, tables)  # refuses what is no finite scalar
     whole = {
         measured[chapter]["base"][0]["accuracy"] for chapter in ("rq1_slicing", "rq2_restructuring", "rq3_readaptation")
     }
@@ -214,7 +214,7 @@ def test_deeparc_s_tables_agree_with_each_other(measured):
     assert measured["deeparc"]["edited"] == measured["deeparc"]["search"] == []  # a plain network has no blocks
     setting = settings.get("resnet14-cifar10", "smoke")
     tables = studies.STUDIES["deeparc"](setting, 0, data.load(setting), threshold=0.93)
-    results.Result("deeparc", "smoke", setting.name, 0, {}, dict.fromkeys(results.PROVENANCE, ""), tables)
+    results.Result("deeparc", "smoke", setting.name, 0, {}, ORIGIN, tables)
     (base,) = tables["base"]
     alike = {kind: [row["cka"] for row in tables["similarities"] if row["kind"] == kind] for kind in KINDS}
     assert [len(values) for values in alike.values()] == [5, 5] and base["blocks"] == 6

@@ -1,8 +1,11 @@
 """Training: resumed is uninterrupted, checkpoints are reused, nothing is left behind."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from nssutils import data, models, sealed, settings, training
+from nssutils import data, files, models, sealed, settings, training
 
 SETTING = settings.get("mlp-mnist", "smoke", width=0.03, epochs=4)
 
@@ -259,3 +262,27 @@ def test_weights_that_are_no_numbers_are_no_network(loaded):
     with pytest.raises(training.TrainingError, match="or a weight is no finite number"):
         images = loaded.x_train[:64] * 1e30  # the loss is a number, what its one step makes is none
         training.fit(net, images, loaded.y_train[:64], epochs=1, batch_size=64, lr=1e38, optimizer="sgd")
+
+
+ANY_THREADS = """
+from pathlib import Path
+from nssutils import data, digests, settings, training
+from nssutils.companion import store
+import sys
+data.CACHE = Path(sys.argv[1])
+setting = settings.get("resnet14-cifar10", "smoke", epochs=1)
+loaded = data.load(setting)
+tables = store._measured("pilot_global", setting, 0, loaded, {}).tables
+print(digests.of_tensors(training.trained(setting, 0, loaded).state_dict().values()), digests.of(tables))
+"""
+
+
+def test_the_environments_number_of_threads_changes_no_bit(tmp_path):
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", ANY_THREADS, tmp_path / threads], cwd=files.ROOT, capture_output=True, text=True,
+            check=True, env=os.environ | {name: threads for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")},
+        ).stdout
+        for threads in ("1", "3")
+    }  # fmt: skip
+    assert len(found) == 1

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from nssutils import data, digests, settings, studies
-from nssutils.companion import chapters, checksums, pages, provenance, results, runner, workflow
+from nssutils import data, digests, files, settings, studies
+from nssutils.companion import chapters, checksums, locks, pages, provenance, results, runner, workflow
+from nssutils.companion import store as fills
 from nssutils.companion.store import fill, holds
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -161,7 +162,8 @@ def test_a_limit_keeps_what_is_complete_and_nothing_else(store, monkeypatch):
         patch.setitem(studies.STUDIES, second.chapter, slow)
         done, left, failed = workflow.fill("smoke", limit=0.5)
     assert done == 1 and failed == [] and left[0] == second and len(left) == len(workflow.jobs("smoke")) - 1
-    assert len(list(results.local().rglob("*"))) == len(list(results.local().rglob("seed0.json"))) + 3  # and 3 folders
+    kept = [path for path in results.local().rglob("*") if ".claims" not in path.parts and path.is_file()]
+    assert [path.name for path in kept] == ["seed0.json"]
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
     assert workflow.fill("smoke")[1] == []
 
@@ -206,6 +208,133 @@ def test_stamps_say_what_the_store_holds(store, monkeypatch):
     assert gone == [workflow.Job("rq1_slicing", "smoke", "mlp-mnist", 0)]
     assert not workflow.executed("rq1_slicing").exists() and workflow.executed("rq2_restructuring").exists()
     assert not workflow.executed("claims").exists()  # it judges every chapter's results
+
+
+def elsewhere(lock, seconds):
+    """A process that holds a lock for so long, once it has it."""
+    call = "import sys, time, pathlib; from nssutils.companion import locks\n"
+    call += (
+        "with locks.held(pathlib.Path(sys.argv[1]), 'it'): print('mine', flush=True); time.sleep(float(sys.argv[2]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", call, lock, str(seconds)], cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"mine\n"
+    return process
+
+
+def test_a_lock_says_who_holds_it_and_is_free_when_he_is_killed(tmp_path, capsys):
+    lock = tmp_path / "a" / "lock"
+    other = elsewhere(lock, 60)
+    with pytest.raises(locks.LockError, match=rf"the book is locked by process {other.pid} on .* since 20\d\d-.*Wait"):
+        with locks.held(lock, "the book"):
+            pass
+    assert locks.is_held(lock)
+    other.kill()
+    other.wait()
+    assert not locks.is_held(lock)
+    other = elsewhere(lock, 1)
+    with locks.held(lock, "the book", wait=True):
+        assert f"waiting for the book: process {other.pid}" in capsys.readouterr().err
+    other.wait()
+
+
+def test_two_builds_in_one_clone_are_one_after_another(store, capsys):
+    other = elsewhere(workflow.BUILD / ".lock", 60)
+    try:
+        assert runner.main(["book", "--preset", "published"]) == 1
+    finally:
+        other.kill()
+    assert f"preset published) is locked by process {other.pid} on" in capsys.readouterr().err
+    other.wait()
+
+
+def test_two_fills_share_the_cells(store):
+    first = workflow.ordered(workflow.jobs("smoke"))[0]
+    other = elsewhere(fills.claim(first.chapter, "smoke", first.setting, first.seed, {}), 60)
+    computed, left, failed = workflow.fill("smoke")
+    assert (left, failed) == ([first], []) and computed == len(workflow.jobs("smoke")) - 1
+    other.kill()
+    other.wait()
+    assert workflow.fill("smoke") == (1, [], [])
+    assert set(store.values()) == {1}
+
+
+def test_a_full_disk_stops_a_fill_at_once(store, capsys, monkeypatch):
+    def full(result):
+        store["saved"] = store.get("saved", 0) + 1
+        raise files.FileError("seed0.json cannot be written (No space left on device).")
+
+    monkeypatch.setattr(results, "save", full)
+    assert runner.main(["fill", "--preset", "smoke"]) == 1
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[-1] == "nss: seed0.json cannot be written (No space left on device)." and store["saved"] == 1
+    assert "Traceback" not in "".join(shown)
+
+
+def test_a_malformed_result_is_listed_as_damaged_and_no_reason_to_stop(store, capsys):
+    workflow.fill("smoke")
+    file = results.path(results.local(), "rq1_slicing", "smoke", "mlp-mnist", 0, {})
+    file.write_text("{")
+    capsys.readouterr()
+    assert runner.main(["list", "--preset", "smoke"]) == 0
+    shown = capsys.readouterr()
+    assert "seed0.json cannot be read" in shown.err
+    assert [line.split() for line in shown.out.splitlines() if "damaged" in line] == [
+        ["rq1_slicing", "mlp-mnist", "0", "damaged"]
+    ]
+    workflow.sync("smoke")
+    assert workflow.fill("smoke")[0] == 1 and file.with_name("seed0.json.damaged").exists()
+
+
+def test_a_damaged_stamp_is_one_that_is_not_there(store):
+    workflow.fill("smoke")
+    for spoil in (lambda stamp: stamp.write_bytes(b"\xff"), lambda stamp: stamp.mkdir()):
+        stamp = workflow.executed("rq1_slicing")
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        spoil(stamp)
+        (workflow.BUILD / "book").mkdir(exist_ok=True)
+        (workflow.BUILD / "book" / "rq1_slicing.ipynb").touch()
+        workflow.sync("smoke")
+        assert not stamp.exists()
+
+
+def test_damaged_checksums_are_set_aside_and_made_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(data, "CACHE", tmp_path / "cache")
+    monkeypatch.setenv("NSS_DATA", str(tmp_path))
+    (tmp_path / "cifar10.npz").write_bytes(b"it")
+    monkeypatch.setattr(data, "load", lambda setting: data.Data(*[torch.empty(0)] * 6, sha256="ab" * 32))
+    setting, file = settings.get("vgg16-cifar10", "quick"), tmp_path / "cache" / "checksums.json"
+    checksums.of(setting)
+    whole = file.read_text()
+    for spoilt in (
+        "",
+        "[]",
+        "[" * 100_000,
+        whole.replace("abab", "abcd"),
+        whole[:-3],
+        '{"checksums": [], "sha256": 1}',
+    ):
+        file.write_text(spoilt)
+        assert checksums.of(setting) == "ab" * 32
+        assert "checksums.json.damaged and made again" in capsys.readouterr().err
+        assert file.read_text() == whole
+
+
+def test_a_command_is_quoted_wherever_a_clone_lies(tmp_path, monkeypatch):
+    folder = tmp_path / """a $HOME `id` "b" 'c' {d} & e"""
+    folder.mkdir()
+    (folder / "python").write_text('#!/bin/sh\necho "$@"')
+    (folder / "python").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    called = subprocess.run(["bash", "-c", workflow.command().format()], capture_output=True, text=True)
+    assert called.stdout == "-m nssutils.companion.runner\n", called.stderr
+
+
+def test_a_run_that_fails_takes_back_the_chapters_stamp(store, monkeypatch):
+    workflow.stamped(workflow.executed("method"), "once right")
+    monkeypatch.setattr(runner, "run", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        runner.main(["page", "method", "--preset", "smoke"])
+    assert not workflow.executed("method").exists()
 
 
 def test_commands(store, capsys, monkeypatch):

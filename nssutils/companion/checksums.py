@@ -29,12 +29,27 @@ def of(setting: Setting) -> str | None:
     # Photographs are scaled to the setting's size before they are summed up.
     seen = digests.of([setting.dataset, setting.image_size, _files(place)])
     file = data.CACHE / "checksums.json"
-    known = json.loads(file.read_text()) if file.exists() else {}
+    known = _read(file)
     if seen not in known:
         known[seen] = data.load(setting).sha256
         with files.atomically(file) as partial:
-            partial.write_text(json.dumps(known, indent=1))
+            partial.write_text(json.dumps({"checksums": known, "sha256": digests.of(known)}, indent=1))
     return known[seen]
+
+
+def _read(file: Path) -> dict[str, str]:
+    """What is known already. A file that is not what was written is set aside: a wrong checksum would turn results
+    stale."""
+    if not file.exists():
+        return {}
+    try:
+        content = json.loads(file.read_bytes())
+        if content["sha256"] == digests.of(content["checksums"]) and isinstance(content["checksums"], dict):
+            return content["checksums"]
+        files.set_aside(file, "is not what was written")
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        files.set_aside(file, f"has no checksums with their digest ({type(error).__name__}: {error})")
+    return {}
 
 
 @cache

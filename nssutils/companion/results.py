@@ -6,7 +6,6 @@ A result made with other readings than the chapter's defaults has them in its fi
 """
 
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -14,8 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from nssutils import files, settings
-from nssutils.companion import older
+from nssutils import digests, files, settings
+from nssutils.companion import older, schema
 from nssutils.companion.intervals import half_width
 from nssutils.errors import NssError
 
@@ -42,36 +41,24 @@ class Result:
     tables: dict[str, list[dict[str, Scalar]]]  # long format: rows of scalars, the same keys in each row of a table
 
     def __post_init__(self):
-        where = f"result {self.chapter}/{self.preset}/{self.setting}/seed{self.seed}"
-        if missing := PROVENANCE - self.provenance.keys():
-            raise ResultError(f"{where}: provenance lacks {', '.join(sorted(missing))}.")
-        if self.setting not in settings.KNOWN or self.preset not in settings.PRESETS:
-            raise ResultError(f"{where}: expected a setting of {settings.KNOWN} and a preset of {settings.PRESETS}.")
-        for name, rows in self.tables.items():
-            for row in rows:
-                if row.keys() != rows[0].keys():
-                    raise ResultError(f"{where}: rows of table {name!r} differ: {list(row)} and {list(rows[0])}.")
-                for key, value in row.items():
-                    if not isinstance(value, Scalar):
-                        raise ResultError(f"{where}: {name}.{key} is a {type(value).__name__}, expected a scalar.")
-                    if isinstance(value, float) and not math.isfinite(value):
-                        raise ResultError(f"{where}: {name}.{key} is {value}, expected a finite number.")
-                    if key in SHARES and value is not None and not -1e-9 <= value <= 1 + 1e-9:
-                        raise ResultError(f"{where}: {name}.{key} is {value}, expected a share in [0, 1].")
-
-
-PROVENANCE = {"setting", "device", "versions", "data_sha256", "code_sha256", "created", "seconds"}
-SHARES = {"accuracy", "compression_rate", "similarity", "share"}
+        if wrong := schema.fault(vars(self)):
+            where = f"{self.chapter}/{self.preset}/{self.setting}/seed{self.seed}"
+            raise ResultError(f"result {where:.100}: {wrong}.")
 
 
 def local() -> Path:
-    """The folder of the results computed on this machine."""
-    return Path(os.environ.get("NSS_RESULTS") or DATA / "cache" / "results")
+    """The folder of the results computed on this machine. Raises ResultError where NSS_RESULTS is no whole path."""
+    named = os.environ.get("NSS_RESULTS")
+    if named and not Path(named).is_absolute():  # chapters run in a folder of their own: it would mean two stores
+        raise ResultError(f"NSS_RESULTS={named} given, expected a whole path: NSS_RESULTS={os.path.abspath(named)}.")
+    return Path(named or DATA / "cache" / "results")
 
 
 def path(folder: Path, chapter: str, preset: str, setting: str, seed: int, readings: Mapping[str, Scalar]) -> Path:
-    """Where a result is kept in a store's folder."""
+    """Where a result is kept in a store's folder. Raises ResultError for readings that no file's name can hold."""
     suffix = "".join(f",{name}={value}" for name, value in sorted(readings.items()))
+    if "/" in suffix or len(suffix) > 200:
+        raise ResultError(f"readings {suffix[1:]!r:.80} given, expected short ones without '/': they name a file.")
     return folder / chapter / preset / setting / f"seed{seed}{suffix}.json"
 
 
@@ -81,20 +68,69 @@ def save(result: Result, folder: Path | None = None) -> Path:
         folder or local(), result.chapter, result.preset, result.setting, result.seed, result.readings
     )  # fmt: skip
     with files.atomically(target) as partial:
-        partial.write_text(_compact(asdict(result)))
+        partial.write_text(_compact(sealed(asdict(result))))
     return target
 
 
+def sealed(content: dict) -> dict:
+    """A result's fields with a digest over them."""
+    return {"sha256": digests.of(content)} | content
+
+
 def read(file: Path) -> Result:
-    """Read and check one result. Raises ResultError naming the file."""
+    """Read and check one result: its digest, that it lies where its own words put it, and what it says.
+
+    Raises ResultError naming the file, what was found and the mend.
+    """
+    content = _content(file)
+    if "sha256" not in content:
+        raise ResultError(f"{file} has no digest, expected one: give it one with `nss seal`, or {_mend(file)}.")
+    digest = content.pop("sha256")
+    if digest != digests.of(content):
+        raise ResultError(f"{file} is not what was written: its digest is {digest!r:.20}; {_mend(file)}.")
+    return _checked(file, content)
+
+
+def seal(folder: Path) -> list[Path]:
+    """Give the results of a store that were written before there were digests theirs, after checking them."""
+    done = []
+    for file in sorted(folder.rglob("seed*.json")):
+        content = _content(file)
+        if "sha256" not in content:
+            done.append(save(_checked(file, content), folder))
+    return done
+
+
+def _content(file: Path) -> dict:
     try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise ResultError(f"{file} cannot be read ({error}); delete it to have it computed again.") from error
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ResultError(f"{file} cannot be read ({error}); {_mend(file)}.") from error
     names = {field.name for field in fields(Result)}
-    if not isinstance(content, dict) or content.keys() != names:
-        raise ResultError(f"{file} is no result: expected exactly the entries {', '.join(sorted(names))}.")
-    return Result(**content)
+    if not isinstance(content, dict) or content.keys() - {"sha256"} != names:
+        found = f"{', '.join(sorted(content)):.80}" if isinstance(content, dict) else f"a {type(content).__name__}"
+        raise ResultError(
+            f"{file} is no result: it has {found}, expected exactly the entries {', '.join(sorted(names))} and sha256; "
+            f"{_mend(file)}."
+        )
+    return content
+
+
+def _checked(file: Path, content: dict) -> Result:
+    try:
+        result = Result(**content)
+        own = path(Path(), result.chapter, result.preset, result.setting, result.seed, result.readings)
+    except ResultError as error:
+        raise ResultError(f"{file}: {error} To mend it, {_mend(file)}.") from error
+    if file.parts[-4:] != own.parts:
+        raise ResultError(f"{file} is the result {own}, expected the one that belongs there; {_mend(file)}.")
+    return result
+
+
+def _mend(file: Path) -> str:
+    if file.is_relative_to(PUBLISHED):
+        return f"restore it: git checkout {os.path.relpath(file)}"
+    return "delete it to have it computed again"
 
 
 def find(
@@ -123,22 +159,6 @@ def published(chapter: str, names: Iterable[str] = settings.KNOWN) -> list[Resul
 def presented(result: Result) -> Result:
     """A result in the shape of today's tables."""
     return replace(result, tables=older.presented(result.chapter, result.tables))
-
-
-def publish(chapter: str, preset: str) -> list[Path]:
-    """Copy this machine's results of a chapter, made with its default readings, to data/results; returns the copies."""
-    if preset == "smoke":
-        raise ResultError(
-            "preset 'smoke' given, expected 'quick', 'overnight' or 'paper': smoke numbers are never published."
-        )
-    found = [read(file) for file in sorted((local() / chapter / preset).glob("*/seed*.json"))]
-    found = [result for result in found if not result.readings]
-    if not found:
-        raise ResultError(
-            f"{local()} has no result of {chapter} at preset {preset}; compute some: "
-            f"nss run {chapter} -p preset={preset}."
-        )
-    return [save(result, PUBLISHED) for result in found]
 
 
 def frame(results: Iterable[Result], table: str) -> pd.DataFrame:

@@ -4,22 +4,36 @@ papermill executes the notebooks; what may be passed to them is checked by nssut
 """
 
 import argparse
+import errno
+import json
 import os
+import signal
 import sys
-import tempfile
 from pathlib import Path
 
 import papermill
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from nssutils import settings
-from nssutils.companion import certify, chapters, claims, figures, own, pages, results, store, workflow
+from nssutils import files, settings
+from nssutils.companion import (
+    certify,
+    chapters,
+    claims,
+    figures,
+    own,
+    pages,
+    ranges,
+    results,
+    store,
+    workflow,
+)  # fmt: skip
 from nssutils.companion.chapters import BOOK, Scalar, UsageError
 from nssutils.companion.workflow import BUILD
 from nssutils.errors import NssError
 
 PRESETS = (*settings.PRESETS, "published")  # published: compute nothing, show the results that come with the book
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what no program can mend
 KERNELS = Config(
     KernelManager={"transport_encryption": "auto"},  # else each kernel warns of its open local port
     # and now and then of the interrupt that precedes every shutdown, where it meets a kernel still busy with its reply
@@ -32,25 +46,35 @@ class RunError(NssError):
 
 
 def run(chapter: str, given: list[str], out: Path | None = None, folder: Path = BOOK) -> Path:
-    """Execute a chapter with `name=value` parameters; returns the executed copy, build/book/CHAPTER.ipynb unless given.
+    """Execute a chapter with `name=value` parameters; returns the executed copy, build/runs/CHAPTER/CHAPTER.ipynb
+    unless given: what goes into the book is made by the workflow alone.
 
     Cells run in the copy's folder, so that what they write for the page lies beside it. A copy is kept also when a cell
-    fails; one cut short is not, lest it be taken for a whole one. Raises UsageError or RunError.
+    fails; one cut short is not, lest it be taken for a whole one. Raises UsageError, RangeError or RunError.
     """
     notebook = chapters.find(chapter, folder)
     values = chapters.check(given, chapters.parameters(notebook))
-    out = (out or BUILD / "book" / notebook.name).absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix="_partial-") as scratch:  # the book leaves it out
-        partial = Path(scratch) / out.name  # papermill saves after every cell
+    ranges.check(values)
+    out = (out or BUILD / "runs" / chapter / notebook.name).absolute()
+    with files.scratch(out.parent) as scratch:  # the book leaves it out
+        partial = scratch / out.name  # papermill saves after every cell
         try:
             _execute(notebook, partial, out.parent, values)
         except (PapermillExecutionError, RuntimeError) as error:
-            os.replace(partial, out)
+            _placed(partial, out)
             cause = f"{error.ename}: {error.evalue}" if isinstance(error, PapermillExecutionError) else f"{error}"
             raise RunError(f"{chapter} stopped.\n{cause}\nThe executed copy is {_shown(out)}") from error
-        os.replace(partial, out)
+        _placed(partial, out)
     return out
+
+
+def _placed(partial: Path, out: Path) -> None:
+    """Move an executed copy to its place, without the paths of this machine that papermill notes in it."""
+    content = json.loads(partial.read_text())
+    for name in ("input_path", "output_path"):
+        content["metadata"].get("papermill", {}).pop(name, None)
+    with files.atomically(out) as whole:
+        whole.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _execute(notebook: Path, out: Path, cwd: Path, values: dict[str, Scalar], attempts: int = 3) -> None:
@@ -70,6 +94,9 @@ def _execute(notebook: Path, out: Path, cwd: Path, values: dict[str, Scalar], at
 def make_book(preset: str, out: Path = BUILD, folder: Path = BOOK) -> Path:
     """Run every chapter at a preset and build the HTML; returns its first page."""
     listed = pages.chapters(folder)
+    if out == BUILD:  # stamps say what the workflow made
+        for chapter in listed:
+            workflow.unstamped(chapter)
     for number, chapter in enumerate(listed, start=1):
         _say(f"[{number}/{len(listed)}] {chapter}, preset {preset}")
         run(chapter, [f"preset={preset}"], out / "book" / f"{chapter}.ipynb", folder)
@@ -108,18 +135,24 @@ def _run(args: argparse.Namespace, folder: Path) -> None:
 
 
 def _book(args: argparse.Namespace, folder: Path) -> None:
-    _say(f"the book: {_shown(make_book(args.preset, folder=folder))}")
+    with workflow.building(args.preset):
+        _say(f"the book: {_shown(make_book(args.preset, folder=folder))}")
 
 
 def _publish(args: argparse.Namespace, folder: Path) -> None:
     chapters.find(args.chapter, folder)
-    for path in results.publish(args.chapter, args.preset):
+    for path in store.publish(args.chapter, args.preset):
         _say(f"published: {_shown(path)}")
     pictures = {"claims.svg": claims.drawn.draw_claims(claims.ledger(claims.published()))}  # the README's
     if args.chapter == "rq1_slicing":
         pictures["fig-5.svg"], _ = figures.draw_fig5(results.published("rq1_slicing"))
     for name, picture in pictures.items():
         picture.savefig(folder / "_static" / name, metadata={"Date": None}, bbox_inches="tight", transparent=False)
+
+
+def _seal(args: argparse.Namespace, folder: Path) -> None:
+    for place in (results.local(), results.PUBLISHED):
+        _say(f"{len(results.seal(place))} results of {place} have a digest now")
 
 
 def _list(args: argparse.Namespace, folder: Path) -> None:
@@ -158,6 +191,7 @@ def _train(args: argparse.Namespace, folder: Path) -> None:
 
 
 def _page(args: argparse.Namespace, folder: Path) -> None:
+    workflow.unstamped(args.chapter)  # should it fail, its copy is not taken for a whole one
     run(args.chapter, [f"preset={args.preset}"], BUILD / "book" / f"{args.chapter}.ipynb", folder)
     workflow.stamped(workflow.executed(args.chapter), workflow.page_key(args.preset, args.chapter))
 
@@ -171,7 +205,7 @@ def _pages(args: argparse.Namespace, folder: Path) -> None:
 
 COMMANDS = {
     "slice": _slice, "run": _run, "list": _list, "claims": _claims, "fill": _fill, "publish": _publish,
-    "certify": _certify, "book": _book, "train": _train, "page": _page, "pages": _pages,
+    "seal": _seal, "certify": _certify, "book": _book, "train": _train, "page": _page, "pages": _pages,
 }  # fmt: skip
 
 
@@ -210,6 +244,8 @@ def _parser() -> argparse.ArgumentParser:
 
     add("certify", "record what the present code computes at preset smoke, so that results of code that does so hold")
 
+    add("seal", "give results that were written before there were digests theirs, after checking them")
+
     out = add("publish", "copy this machine's results of a chapter to data/results")
     out.add_argument("chapter", metavar="CHAPTER")
     preset(out, [p for p in settings.PRESETS if p != "smoke"], required=True)
@@ -229,20 +265,39 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None, folder: Path = BOOK) -> int:
-    """Exit code 0, 1 where something failed, 2 where the command was wrong."""
+    """Exit code 0, 1 where something failed, 2 where the command was wrong, 130 or 143 where it was interrupted or
+    terminated."""
     args = _parser().parse_args(argv)
     # Threads that spin while they wait slow one another down wherever cores are shared with other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read by the kernels, which start from here
     os.environ["NSS_FROM"] = os.getcwd()  # a network of a reader's own is named from here, also in a chapter
+    terminated = []
+
+    def terminate(*_) -> None:
+        terminated.append(True)
+        raise KeyboardInterrupt  # which all libraries know to let through
+
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         COMMANDS[args.command](args, folder)
         return 0
     except KeyboardInterrupt:
-        _say("\ninterrupted; what is computed is kept, the same command goes on from there.")
-        return 130
+        how = "terminated" if terminated else "interrupted"
+        _say(f"\nnss: {how}; what is computed is kept, the same command goes on from there.")
+        return 143 if terminated else 130
     except NssError as error:
         _say(f"nss: {error}")
-        return 2 if isinstance(error, UsageError) else 1
+        return 2 if isinstance(error, UsageError | ranges.RangeError) else 1
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        _say(
+            f"nss: {error.filename or 'a file'} cannot be written ({error.strerror}), expected a disk with room that "
+            "may be written to. What is computed is kept: make room or allow writing, and give the same command again."
+        )
+        return 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

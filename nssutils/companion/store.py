@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 import torch
 
-from nssutils import data, digests, settings, training
-from nssutils.companion import checksums, provenance, results
+from nssutils import data, digests, files, settings, training
+from nssutils.companion import checksums, locks, provenance, ranges, results, schema
 from nssutils.errors import NssError, near_miss
 from nssutils.studies import STUDIES
 
@@ -26,27 +27,80 @@ def fill(
     setting: a name, several separated by commas, or "all"; seed: a number, several separated by commas, or "all" of the
     preset. preset "published" computes nothing and returns nothing: the published results are shown in any case.
     readings: parameters of the study, of which those at their default do not count. A result is stored as soon as it
-    is measured, so that what a failure or an interruption leaves is kept.
+    is measured, so that what a failure or an interruption leaves is kept; one that is being measured by another
+    process is waited for.
     """
     if chapter not in STUDIES:
         raise StoreError(f"unknown chapter {chapter!r}; known: {', '.join(STUDIES)}.{near_miss(chapter, STUDIES)}")
     if preset == "published":
         return []
     measure = STUDIES[chapter]
+    ranges.check(readings)
     changed = {name: value for name, value in readings.items() if value != _default(measure, name)}
     done = []
     for name in listed(setting, settings.NAMES):
         chosen = settings.get(name, preset)
         loaded = None
         for k in _seeds(seed, chosen):
-            result = None if recompute else results.find(chapter, preset, name, k, changed)
-            if result is None or not holds(result, chosen):
-                print(f"{chapter}: {name}, preset {preset}, seed {k}", file=sys.stderr, flush=True)
-                loaded = loaded or data.load(chosen)
-                result = _measured(chapter, chosen, k, loaded, changed)
-                results.save(result)
+            cell, what = (chapter, preset, name, k, changed), f"{chapter}: {name}, preset {preset}, seed {k}"
+            result = None if recompute else _standing(cell, chosen)
+            if result is None:
+                with locks.held(claim(*cell), what, wait=True):
+                    result = None if recompute else _standing(cell, chosen)  # whoever had the lock may have measured it
+                    if result is None:
+                        print(what, file=sys.stderr, flush=True)
+                        loaded = loaded or data.load(chosen)
+                        result = _measured(chapter, chosen, k, loaded, changed)
+                        results.save(result)
             done.append(result)
     return done
+
+
+def claim(chapter: str, preset: str, setting: str, seed: int, readings: dict) -> Path:
+    """The lock of a cell: who holds it is measuring it."""
+    file = results.path(Path(), chapter, preset, setting, seed, readings)
+    return results.local() / ".claims" / ".".join(file.with_suffix("").parts)
+
+
+def _standing(cell: tuple, setting: settings.Setting) -> results.Result | None:
+    """What the stores have of a cell, if it holds; a damaged or misplaced result of this machine is set aside, to be
+    made again."""
+    own = results.path(results.local(), *cell)
+    try:
+        found = results.find(*cell)
+    except results.ResultError as error:
+        if not own.exists():
+            raise  # the published one, which only its owner can restore
+        files.set_aside(own, f"is no result that can be used ({error})")
+        found = results.find(*cell)
+    return found if found and holds(found, setting) else None
+
+
+def publish(chapter: str, preset: str) -> list[Path]:
+    """Copy this machine's results of a chapter, made with its default readings, to data/results; returns the copies.
+
+    Raises ResultError for one that is damaged or misplaced, StoreError for one that does not hold any more.
+    """
+    if preset == "smoke":
+        raise StoreError(
+            "preset 'smoke' given, expected 'quick', 'overnight' or 'paper': smoke numbers are never published."
+        )
+    there = sorted((results.local() / chapter / preset).glob("*/seed*.json"))
+    found = [result for result in map(results.read, there) if not result.readings]
+    if not found:
+        raise StoreError(
+            f"{results.local()} has no result of {chapter} at preset {preset}; compute some: "
+            f"nss run {chapter} -p preset={preset}."
+        )
+    for result in found:
+        chosen = settings.get(result.setting, preset)
+        if result.seed not in chosen.seeds or not holds(result, chosen):
+            raise StoreError(
+                f"{chapter}, {result.setting}, preset {preset}, seed {result.seed} is stale, or no seed of the preset "
+                f"({', '.join(map(str, chosen.seeds))}), expected only what holds: nothing is published. "
+                f"`nss list` says which are stale; compute them again, or delete them from {results.local()}."
+            )
+    return [results.save(result, results.PUBLISHED) for result in found]
 
 
 def check(found: list[results.Result]) -> str:
@@ -75,7 +129,7 @@ def holds(result: results.Result, setting: settings.Setting) -> str:
     if _asked(origin["setting"]) != _asked(_described(setting)):
         return ""
     locked = origin.get("lock", origin["versions"])  # results of before the lock was recorded were made with it
-    if any(locked[name] != version for name, version in provenance.lock().items()):
+    if any(locked.get(name) != version for name, version in provenance.lock().items()):
         return ""
     if checksums.of(setting) not in (None, origin["data_sha256"]):
         return ""
@@ -108,8 +162,8 @@ def _measured(chapter: str, setting: settings.Setting, seed: int, loaded: data.D
     tables = STUDIES[chapter](setting, seed, loaded, **changed)
     origin = {
         "setting": _described(setting),
-        "device": provenance.device_name(training.device()),
-        "processor": digests.processor(),
+        "device": schema.plain(provenance.device_name(training.device())),
+        "processor": schema.plain(digests.processor()),
         "network": training.origin(setting, seed, loaded),
         "versions": provenance.versions(),
         "lock": provenance.lock(),
@@ -136,7 +190,5 @@ def listed(text: str, known: tuple[str, ...]) -> list[str]:
 def _seeds(seed: str | int, setting: settings.Setting) -> list[int]:
     if seed == "all":
         return list(setting.seeds)
-    try:
-        return [int(part) for part in str(seed).split(",")]
-    except ValueError:
-        raise StoreError(f"seed {seed!r} given, expected a number, several separated by commas, or 'all'.") from None
+    ranges.check({"seed": str(seed)})
+    return [int(part) for part in str(seed).split(",")]

@@ -4,6 +4,7 @@ A stamp's date means nothing: before Snakemake looks, `sync` makes the stamps ag
 counts as done while its setting, code, dataset and lock are the present ones (store.holds).
 """
 
+import shlex
 import shutil
 import signal
 import sys
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nssutils import data, digests, files, settings, training
-from nssutils.companion import chapters, claims, pages, results, store
+from nssutils.companion import chapters, claims, locks, pages, results, store
 from nssutils.errors import NssError
 from nssutils.studies import STUDIES
 
@@ -74,13 +75,21 @@ def jobs(preset: str, folder: Path = chapters.BOOK) -> list[Job]:
 
 def state(job: Job) -> str:
     """ "held", "certified" (measured by other code that computes the same), "stale" (measured, but not with the present
-    setting, code, dataset and lock) or "missing"."""
-    result = results.find(job.chapter, job.preset, job.setting, job.seed)
+    setting, code, dataset and lock), "damaged" (a file that is no result, or another's) or "missing"."""
+    try:
+        result = _found(job)
+    except results.ResultError as error:
+        print(f"nss: {error}", file=sys.stderr)
+        return "damaged"
     if result is None:
         return "missing"
     return {"code": "held", "fingerprint": "certified", "": "stale"}[
         store.holds(result, settings.get(job.setting, job.preset))
     ]
+
+
+def _found(job: Job) -> results.Result | None:
+    return results.find(job.chapter, job.preset, job.setting, job.seed)
 
 
 def done(job: Job) -> bool:
@@ -109,27 +118,32 @@ def fill(preset: str, limit: float = 0) -> tuple[int, list[Job], list[Job]]:
     """Compute what the store lacks at a preset, the most informative first, for at most `limit` seconds (0: no limit).
 
     Returns how many cells were computed, which are left and which of these failed: their tracebacks are printed, and
-    the others are computed all the same. Only complete results are stored; a training that is cut short goes on from
-    its last whole epoch in the next call.
+    the others are computed all the same, unless the disk is full. Only complete results are stored; a training that is
+    cut short goes on from its last whole epoch in the next call. A cell that another process is computing is passed
+    over, and counts as left unless that process has stored it by the end.
     """
     waiting = ordered(job for job in jobs(preset) if not done(job))
-    computed, failed = 0, []
+    computed, failed, elsewhere = 0, [], []
     try:
         with _limited(limit):
             while waiting:
+                job = waiting[0]
                 try:
-                    compute(waiting[0])
-                    computed += 1
-                except TimeIsUp:
+                    if locks.is_held(store.claim(job.chapter, job.preset, job.setting, job.seed, {})):
+                        elsewhere.append(job)
+                    elif not done(job):  # another process may have done it since
+                        compute(job)
+                        computed += 1
+                except (TimeIsUp, files.FileError):
                     raise
-                except Exception:  # a dataset that is not there, a GPU without memory: no reason to stop the rest
-                    print(f"{waiting[0]} failed:", file=sys.stderr)
-                    traceback.print_exc()
-                    failed.append(waiting[0])
+                except Exception as error:  # a dataset that is not there, a GPU without memory: the rest can be done
+                    print(f"{job} failed:", file=sys.stderr)
+                    print(f"nss: {error}" if isinstance(error, NssError) else traceback.format_exc(), file=sys.stderr)
+                    failed.append(job)
                 waiting = waiting[1:]
     except TimeIsUp:
         print(f"time is up during {waiting[0]}", file=sys.stderr)
-    return computed, failed + waiting, failed
+    return computed, failed + waiting + [job for job in elsewhere if not done(job)], failed
 
 
 @contextmanager
@@ -188,26 +202,50 @@ def sync(preset: str) -> list[Job]:
     for job in found:
         if done(job):
             job.stamp.parent.mkdir(parents=True, exist_ok=True)
+            if not job.stamp.is_file():
+                _undo(job.stamp)
             job.stamp.touch()
         else:
-            job.stamp.unlink(missing_ok=True)
+            _undo(job.stamp)
             undone.add(job.chapter)
     shutil.rmtree(STAMPS / "networks" / preset, ignore_errors=True)  # asked for by undone jobs only
     for chapter in pages.chapters(chapters.BOOK):
         stamp = executed(chapter)
         copy = BUILD / "book" / f"{chapter}.ipynb"
-        if (
-            chapter in undone
-            or not copy.exists()
-            or not stamp.exists()
-            or stamp.read_text() != page_key(preset, chapter)
-        ):
-            stamp.unlink(missing_ok=True)
+        if chapter in undone or not copy.exists() or not _says(stamp, page_key(preset, chapter)):
+            _undo(stamp)
             undone.add("the book")
     first, stamp = BUILD / "_build" / "html" / "index.html", rendered()
-    if undone or not first.exists() or not stamp.exists() or stamp.read_text() != book_key(preset):
-        stamp.unlink(missing_ok=True)
+    if undone or not first.exists() or not _says(stamp, book_key(preset)):
+        _undo(stamp)
     return found
+
+
+def _says(stamp: Path, key: str) -> bool:
+    return stamp.is_file() and stamp.read_bytes() == key.encode()
+
+
+def _undo(stamp: Path) -> None:
+    shutil.rmtree(stamp) if stamp.is_dir() else stamp.unlink(missing_ok=True)
+
+
+def unstamped(chapter: str) -> None:
+    """Take back that a chapter's copy and the pages are what their stamps say, before they are made anew."""
+    _undo(executed(chapter))
+    _undo(rendered())
+
+
+@contextmanager
+def building(preset: str) -> Iterator[None]:
+    """Build the book within the block, alone. Raises LockError where another build is under way."""
+    with locks.held(BUILD / ".lock", f"the book (wanted: preset {preset})"):
+        yield
+
+
+def command() -> str:
+    """How a job of the workflow calls `nss`: quoted for the shell, with Snakemake's braces escaped, wherever a clone
+    lies."""
+    return f"{shlex.quote(sys.executable)} -m nssutils.companion.runner".replace("{", "{{").replace("}", "}}")
 
 
 def executed(chapter: str) -> Path:
@@ -231,8 +269,8 @@ def page_key(preset: str, chapter: str) -> str:
     and the code that judges and draws them. A chapter's claims may rest on the results of others."""
     shown = [result for each in STUDIES for result in results.published(each)]
     for job in (job for job in jobs(preset) if job.chapter == chapter or chapter not in STUDIES):
-        found = results.find(job.chapter, job.preset, job.setting, job.seed)
-        shown += [found] if found else []
+        if state(job) not in ("damaged", "missing"):  # a damaged one is set aside by the job that measures it again
+            shown.append(_found(job))
     drawn = [f"companion.{kind}.{name}" for kind in ("claims", "figures", "tables") for name in _modules(kind)]
     drawing = digests.code("companion.fragments", "companion.claims", *drawn)
     paper = [path.read_text() for path in sorted((results.DATA / "paper").iterdir())]
