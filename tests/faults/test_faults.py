@@ -131,7 +131,7 @@ def test_results(place, damages):
 
 ODD_VALUES = st.sampled_from([10**400, "../..", "<b>"])
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | ODD_VALUES,
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.text(max_size=8) | ODD_VALUES,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=4,
 )  # fmt: skip
@@ -144,13 +144,16 @@ def places(value, at=()):
 
 
 @given(drawn=st.data())
-@cases(150)
+@cases(200)
 def test_results_with_other_values_under_a_right_digest(place, drawn):
     """What a schema must see: whoever changed the values has changed the digest, too."""
     file = results.save(result())
     content = json.loads(file.read_text())
     del content["sha256"]
-    *path, last = drawn.draw(st.sampled_from(places(content)[1:]))
+    everywhere = places(content)[1:]
+    *path, last = drawn.draw(
+        st.sampled_from([at for at in everywhere if at[0] == "tables"]) | st.sampled_from(everywhere)
+    )
     owner = content
     for key in path:
         owner = owner[key]
