@@ -266,6 +266,17 @@ def test_stamps(place, damages):
     assert workflow._says(stamp, whole.decode()) == (stamp.read_bytes() == whole)
 
 
+@given(damages=DAMAGES)
+@cases(40)
+def test_certificates(place, damages):
+    file = place / "certificates.json"
+    known = {"networks": [{"code": "ab", "processor": "AMD", "fingerprint": "cd"}]}
+    file.write_bytes(damaged(json.dumps(known).encode(), damages))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digests, "CERTIFICATES", file)
+        refused(digests.certificates, lambda found: isinstance(found, dict), file.name)
+
+
 # Parameters
 
 KNOWN = {name: chapters.Parameter(name, default, "") for name, default in {
@@ -313,8 +324,8 @@ def test_parameters(place, name, value):
 def test_nothing_lies_outside_and_nothing_partial_is_left(place):
     """The last of these tests: what the others have left behind."""
     assert {path.name for path in place.iterdir()} <= {
-        "cache", "results", "stamps", "build", "published", "slice.safetensors", "unsealed", "MNIST", "cifar10.npz",
-        "imagenet10",
+        "cache", "results", "stamps", "build", "published", "MNIST", "imagenet10", "cifar10.npz", "slice.safetensors",
+        "unsealed", "certificates.json",
     }  # fmt: skip
     assert not list(place.rglob("*.partial"))
     shutil.rmtree(place / "results", ignore_errors=True)
