@@ -52,8 +52,22 @@ def processor() -> str:
 
 
 def certificates() -> dict[str, list[dict[str, str]]]:
-    """{chapter, or "networks": [{code, processor, fingerprint}]}, as `nss certify` has recorded them."""
-    return json.loads(CERTIFICATES.read_text()) if CERTIFICATES.exists() else {}
+    """{chapter, or "networks": [{code, processor, fingerprint}]}, as `nss certify` has recorded them.
+
+    Raises NssError where the file is damaged.
+    """
+    if not CERTIFICATES.exists():
+        return {}
+    try:
+        found = json.loads(CERTIFICATES.read_bytes())
+        for each in (one for several in found.values() for one in several):
+            each["code"], each["processor"], each["fingerprint"]
+        return found
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise NssError(
+            f"{CERTIFICATES} cannot be read ({type(error).__name__}: {error}), expected what `nss certify` wrote; "
+            "restore it with git checkout."
+        ) from error
 
 
 def certify(what: str, code: str, fingerprint: str) -> bool:
