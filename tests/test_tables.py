@@ -1,5 +1,7 @@
 """From results to tables and figures: the right number in the right cell, and where it is from."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ import torch
 from written import body, result
 
 from nssutils import NssError, contribution, settings
-from nssutils.companion import figures, fragments, older, results, tables
+from nssutils.companion import figures, fragments, older, origins, results, tables
 from nssutils.studies import answers, pilot, rq1
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -207,13 +209,15 @@ def test_deeparc_and_seconds(here):
     assert body(here, "s")[3][1:5:3] == ["2.00 s (1.0×)", "8.00 s (4.0×)"]
 
 
-def test_caption_says_preset_seeds_and_device_and_warns_of_smoke():
+def test_the_fold_says_where_results_are_from_and_warns_of_smoke(here):
     found = [slicing_result(seed) for seed in range(2)] + [slicing_result(setting="vgg16-cifar10")]
-    assert fragments.origin(found) == (
-        "AlexNet-CIFAR10: preset quick, 2 seeds, a device; VGG16-CIFAR10: preset quick, 1 seed, a device."
-    )
+    fold = origins.fold(found, fragments.TITLES)
+    summary = fold[fold.index("<summary>") : fold.index("</summary>")]
+    assert re.sub("<[^>]+>", "", summary) == "quick, n = 2 AlexNet-CIFAR10; quick, n = 1 VGG16-CIFAR10"
+    assert "<td>a device</td>" in fold and "<code>01234567</code>" in fold
+    assert "`nss run rq1_slicing -p preset=quick -p setting=alexnet-cifar10,vgg16-cifar10`" in fold
     smoke = result("rq1_slicing", {"base": []}, preset="smoke")
-    assert "no reproduction" in fragments.origin([smoke])
+    assert "no reproduction" in origins.fold([smoke], fragments.TITLES)
 
 
 def test_several_settings_are_kept_apart_and_only_the_papers_has_its_values(here):
@@ -238,7 +242,8 @@ def test_smoke_stands_alone(here):
 def test_a_caption_with_backticks_still_makes_a_table(here):
     """A fence of backticks would end in plain text on the page, without a warning."""
     fragments.table(pd.DataFrame({"a": [1]}), "t", "With `code`.", [slicing_result()])
-    assert (here / "_generated" / "t.md").read_text().startswith("~~~{table} With `code`.")
+    written = (here / "_generated" / "t.md").read_text()
+    assert written.startswith("~~~{shown-table} _generated/t.html\n:name: t\n\nWith `code`.\n~~~\n")
 
 
 def test_nothing_to_show_is_said(here):
@@ -253,7 +258,7 @@ def test_figure_is_written_with_caption_alt_text_and_reproducibly(here):
     figures.fig5(found, "f")
     first = (here / "_generated" / "f.svg").read_bytes()
     text = (here / "_generated" / "f.md").read_text()
-    assert ":alt: Six panels" in text and "preset quick, 3 seeds" in text
+    assert ":alt: Six panels" in text and "quick, n = 3" in text
     figures.fig5(found, "f")
     assert (here / "_generated" / "f.svg").read_bytes() == first
     assert first.count(b"no result yet") == 3

@@ -1,5 +1,7 @@
 """Results made up for a test, and what a table writes of them."""
 
+import csv
+
 from nssutils.companion import results
 
 ORIGIN = {
@@ -18,6 +20,14 @@ def result(chapter, rows, seed=0, setting="vgg16-cifar10", preset="quick"):
 
 
 def body(here, label):
-    """The rows of a written table, as lists of cells."""
-    lines = (here / "_generated" / f"{label}.md").read_text().splitlines()
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    """A written table as lists of cells: its head, a rule, its rows; ours with the paper's value below, if any."""
+    with (here / "_generated" / f"{label}.csv").open(newline="") as file:
+        head, *rows = csv.reader(file)
+    names = [name for name in head if not name.endswith((", paper", ", difference"))]
+
+    def cell(row, name):
+        paper = row.get(f"{name}, paper")
+        return f"{row[name]}<br><small>paper {paper}</small>" if paper else row[name]
+
+    found = [dict(zip(head, row, strict=True)) for row in rows]
+    return [names, ["---"] * len(names), *([cell(row, name) for name in names] for row in found)]

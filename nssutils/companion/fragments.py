@@ -1,20 +1,17 @@
 """Numbered tables and figures as MyST fragments, which the chapters include: `_generated/<label>.md` and `.svg`."""
 
-from collections.abc import Iterable
+import json
 from functools import cache
 from pathlib import Path
 
-import matplotlib
 import pandas as pd
 import yaml
-from IPython.display import Markdown
+from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 
 from nssutils import files
+from nssutils.companion import colours, grids, origins
 from nssutils.companion.results import DATA, Result
-
-# Reproducible SVG: no random ids; text stays text, so that it can be searched and read aloud.
-matplotlib.rcParams |= {"svg.hashsalt": "nssutils", "svg.fonttype": "none", "font.family": "sans-serif"}
 
 # Fences are of tildes: one of backticks is no fence where the caption holds a backtick.
 # Beside the notebook: papermill runs it in the folder of its executed copy.
@@ -91,61 +88,45 @@ def percent(mean: float, half: float | None = None) -> str:
     return f"{100 * mean:.2f}{spread}"
 
 
-def beside_paper(ours: str, paper: float | str | None) -> str:
-    """A cell with our value above the paper's."""
-    return ours if paper is None else f"{ours}<br><small>paper {paper}</small>"
+def beside_paper(ours: str, paper: float | str | None) -> str | tuple[str, str]:
+    """A cell of our value and the paper's, which stand side by side with their difference; ours alone without one."""
+    return ours if paper is None else (ours, f"{paper}")
 
 
-def origin(found: Iterable[Result]) -> str:
-    """Where results are from, for a caption: preset, seeds, test images and device of each setting."""
-    by_setting: dict[str, list[Result]] = {}
-    for result in found:
-        by_setting.setdefault(result.setting, []).append(result)
-    parts = []
-    for name, group in by_setting.items():
-        devices = " and ".join(sorted({str(result.provenance["device"]) for result in group}))
-        seeds = f"{len(group)} seed" + ("s" if len(group) > 1 else "")
-        images = f"{count:,} test images, " if (count := test_images(group[0])) else ""
-        parts.append(f"{TITLES[name]}: preset {group[0].preset}, {seeds}, {images}{devices}")
-    grouped: dict[str, list[str]] = {}
-    for part in parts:
-        title, rest = part.split(": ", 1)
-        grouped.setdefault(rest, []).append(title)
-    text = "; ".join(f"{', '.join(titles)}: {rest}" for rest, titles in grouped.items())
-    warning = " Preset smoke runs on other data and thin networks: no reproduction." if " smoke," in text else ""
-    return f"{text}.{warning}"
+def table(
+    rows: pd.DataFrame, label: str, caption: str, found: list[Result], texts: int = 1, note: str = "", best=()
+) -> HTML:
+    """Write a numbered table `_generated/<label>.md`, its HTML beside it, and its cells as CSV and JSON.
 
-
-def test_images(result: Result) -> int:
-    """How many test images an accuracy was measured on; 0 where an older result does not say."""
-    counts = [row["images"] for row in result.tables.get("base", []) if "images" in row]
-    if counts:
-        return sum(counts) if result.chapter == "pilot_categorywise" else counts[0]
-    return result.provenance["setting"].get("test_size", 0)
-
-
-def table(rows: pd.DataFrame, label: str, caption: str, found: list[Result], texts: int = 1) -> Markdown:
-    """Write a numbered table `_generated/<label>.md` whose caption ends with where its numbers are from.
-
-    The first `texts` columns hold text and are aligned to the left, the others numbers.
+    The first `texts` columns name a row. What a reader needs to know goes into the caption, what else there is to say
+    into the note, in the fold below. best: columns whose highest value is marked (grids.html).
     """
-    rule = [":---"] * texts + ["---:"] * (rows.shape[1] - texts)
-    lines = ["| " + " | ".join(cells) + " |" for cells in (rows.columns, rule)]
-    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows.itertuples(index=False)]
-    body = "\n".join(lines)
-    write(f"{label}.md", f"~~~{{table}} {_captioned(caption, found)}\n:name: {label}\n\n{body}\n~~~\n")
-    return Markdown(f"{caption}\n\n{body}")
+    scales = {TITLES[group[0].setting]: origins.scale(group) for group in origins.by_cell(found)}
+    body, flat = grids.html(rows, texts, scales, best), grids.flat(rows)
+    write(f"{label}.html", body)
+    write(f"{label}.csv", flat.to_csv(index=False))
+    write(f"{label}.json", json.dumps(flat.to_dict("records"), ensure_ascii=False, indent=1, default=str))
+    downloads = f"{{download}}`CSV <_generated/{label}.csv>`, {{download}}`JSON <_generated/{label}.json>`"
+    caption += f" {grids.BEST}: the highest." if best else ""
+    text = f"~~~{{shown-table}} _generated/{label}.html\n:name: {label}\n\n{caption}\n~~~\n\n"
+    write(f"{label}.md", text + origins.fold(found, TITLES, downloads, note))
+    return HTML(body)
 
 
-def figure(drawn: Figure, label: str, caption: str, alt: str, found: list[Result]) -> Figure:
-    """Write a numbered figure `_generated/<label>.svg` and the fragment that includes it with caption and alt text."""
-    FOLDER.mkdir(exist_ok=True)
-    drawn.savefig(FOLDER / f"{label}.svg", metadata={"Date": None}, bbox_inches="tight")
-    write(
-        f"{label}.md",
-        f"~~~{{figure}} _generated/{label}.svg\n:name: {label}\n:alt: {alt}\n:width: 100%\n\n"
-        f"{_captioned(caption, found)}\n~~~\n",
-    )
+def figure(
+    drawn: Figure, label: str, caption: str, alt: str, found: list[Result], note: str = "", touch: str = ""
+) -> Figure:  # fmt: skip
+    """Write a numbered figure `_generated/<label>.svg` and the fragment that shows it with caption and alt text.
+
+    alt: what the figure shows, computed. touch: what makes it answer to the reader, as HTML (figures.touch).
+    """
+    write(f"{label}.svg", colours.svg(drawn, label))
+    options = f":name: {label}\n:alt: {alt}\n"
+    if touch:
+        write(f"{label}.touch.html", touch)
+        options += f":touch: _generated/{label}.touch.html\n"
+    text = f"~~~{{shown-figure}} _generated/{label}.svg\n{options}\n{caption}\n~~~\n\n"
+    write(f"{label}.md", text + (origins.fold(found, TITLES, note=note) if found or note else ""))
     return drawn
 
 
@@ -156,11 +137,7 @@ def nothing(label: str, why: str) -> Markdown:
     return Markdown(why)
 
 
-def _captioned(caption: str, found: list[Result]) -> str:
-    return f"{caption} {origin(found)}" if found else caption
-
-
 def write(name: str, text: str) -> None:
-    """Write a fragment `_generated/<name>` that a page includes."""
+    """Write a file `_generated/<name>` that a page includes."""
     with files.atomically(FOLDER / name) as partial:
         partial.write_text(text)

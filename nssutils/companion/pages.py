@@ -1,5 +1,7 @@
 """Turn the chapters of book/ into HTML: Jupyter Book, fed with copies of the pages and the executed notebooks."""
 
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,18 @@ from nssutils import files
 from nssutils.errors import NssError
 
 CONFIG = files.ROOT / "_config.yml"
+UNNEEDED = re.compile(r"\s*<script[^>]*fontawesome\.js[^>]*></script>")  # 1.5 MB: the stylesheet has the icons, too
+INDEX = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<meta http-equiv="refresh" content="0; url=intro.html">
+<link rel="canonical" href="intro.html">
+</head>
+<body><main><h1>{title}</h1><p><a href="intro.html">To the first page</a></p></main></body>
+</html>
+"""
 
 
 class BookError(NssError):
@@ -41,10 +55,37 @@ def copy_pages(book: Path, to: Path) -> None:
 
 def render(pages: Path, out: Path) -> Path:
     """Build the HTML of the pages, warnings taken as errors; returns its first page. Raises BookError."""
+    hide_injected(pages)
     jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     options = ["--config", CONFIG, "--toc", pages / "_toc.yml", "--path-output", out, "-W", "--keep-going", "-q"]
     # Its last words are a banner; what matters, the warnings, goes to stderr.
     done = subprocess.run([*jupyter_book, "build", pages, *options], stdout=subprocess.DEVNULL)
     if done.returncode:
         raise BookError("the book has warnings or errors, see above; its pages are not to be trusted.")
-    return out / "_build" / "html" / "index.html"
+    html = out / "_build" / "html"
+    finish(html)
+    return html / "index.html"
+
+
+def hide_injected(pages: Path) -> None:
+    """Keep papermill's second cell of parameters off the page: the first explains them."""
+    for notebook in pages.glob("*.ipynb"):
+        content = json.loads(notebook.read_text())
+        injected = [cell for cell in content["cells"] if "injected-parameters" in cell["metadata"].get("tags", [])]
+        if any("remove-cell" not in cell["metadata"]["tags"] for cell in injected):
+            for cell in injected:
+                cell["metadata"]["tags"].append("remove-cell")
+            with files.atomically(notebook) as partial:
+                partial.write_text(json.dumps(content, indent=1, ensure_ascii=False))
+
+
+def finish(html: Path) -> None:
+    """What the theme leaves undone: a script that no page needs goes, the first address gets a title and a language."""
+    for page in html.glob("*.html"):
+        text = page.read_text()
+        if UNNEEDED.search(text):
+            page.write_text(UNNEEDED.sub("", text))
+    for script in (html / "_static" / "scripts").glob("fontawesome.js*"):
+        script.unlink()
+    title = yaml.safe_load(CONFIG.read_text())["title"]
+    (html / "index.html").write_text(INDEX.format(title=title))

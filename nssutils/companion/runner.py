@@ -117,9 +117,9 @@ def _publish(args: argparse.Namespace, folder: Path) -> None:
         _say(f"published: {_shown(path)}")
     pictures = {"claims.svg": claims.drawn.draw_claims(claims.ledger(claims.published()))}  # the README's
     if args.chapter == "rq1_slicing":
-        pictures["fig-5.svg"] = figures.draw_fig5(results.published("rq1_slicing"))
+        pictures["fig-5.svg"], _ = figures.draw_fig5(results.published("rq1_slicing"))
     for name, picture in pictures.items():
-        picture.savefig(folder / "_static" / name, metadata={"Date": None}, bbox_inches="tight")
+        picture.savefig(folder / "_static" / name, metadata={"Date": None}, bbox_inches="tight", transparent=False)
 
 
 def _list(args: argparse.Namespace, folder: Path) -> None:

@@ -54,11 +54,10 @@ def slips_table(label: str) -> Markdown:
         for entry in slips()
     ]
     caption = (
-        f"Slips and contradictions that the paper's printed numbers show, each worked out by code from its tables. "
-        f"Cells concerned carry a {DAGGER} in this book's tables. The text at hand is the first version on arXiv; a "
-        "later one may have mended some."
+        f"Slips and contradictions in the paper's printed numbers, worked out by code. Their cells carry a {DAGGER}."
     )
-    return fragments.table(pd.DataFrame(rows), label, caption, [], texts=4)
+    note = "The text at hand is the first version on arXiv; a later one may have mended some."
+    return fragments.table(pd.DataFrame(rows), label, caption, [], texts=4, note=note)
 
 
 # The workings

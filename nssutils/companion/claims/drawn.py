@@ -10,11 +10,12 @@ from nssutils import settings
 from nssutils.companion import fragments
 from nssutils.companion.claims import rules
 from nssutils.companion.claims.judging import JOINTLY, overall
+from nssutils.companion.colours import INK, LIGHT, LINE
 
 # Light and dark of one hue would not do for readers who see few colours: the symbols say it, too.
 COLOURS = {
-    rules.REPRODUCED: "#2a7f62", rules.DIRECTION: "#9fd0bd", rules.CONTRADICTED: "#b3452c", rules.UNTOLD: "#d9d9d9",
-    rules.UNTESTABLE: "#ffffff",
+    rules.REPRODUCED: LIGHT["reproduced"], rules.DIRECTION: LIGHT["direction"],
+    rules.CONTRADICTED: LIGHT["contradicted"], rules.UNTOLD: LIGHT["untold"], rules.UNTESTABLE: "none",
 }  # fmt: skip
 COLUMNS = (*settings.NAMES, "resnet10-cifar10", JOINTLY)
 SHORT = ("MLP-M", "MLP-F", "AlexNet", "VGG16", "ResNet", "VGG19", "ResNet10", "all")
@@ -29,14 +30,14 @@ def claims_figure(judged: pd.DataFrame, label: str) -> Figure:
     """Claims by settings, coloured by verdict, with a symbol in each cell."""
     counts = overall(judged)["verdict"].value_counts()
     said = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in rules.VERDICTS)
-    caption = (
-        f"What became of the paper's claims, by the published results: of {counts.sum()} claims, {said}. A row is a "
-        "claim, by its number in the ledger; arrows show which way networks point that are too few to tell."
+    caption = f"What became of the claims, by the published results: of {counts.sum()}, {said}."
+    note = (
+        "A row is a claim, by its number in the ledger; arrows show which way networks point that are too few to tell."
     )
     alt = (
         f"A grid of claims by settings, coloured by verdict and with a symbol in each cell. Over the settings: {said}."
     )
-    return fragments.figure(draw_claims(judged), label, caption, alt, [])
+    return fragments.figure(draw_claims(judged), label, caption, alt, [], note)
 
 
 def draw_claims(judged: pd.DataFrame) -> Figure:
@@ -53,10 +54,10 @@ def draw_claims(judged: pd.DataFrame) -> Figure:
     for number, ax in enumerate(axes):
         _block(ax, lines[number * height : (number + 1) * height], height, cells)
     handles = [
-        Patch(facecolor=COLOURS[verdict], edgecolor="0.6", label=f"{rules.SYMBOLS[verdict]} {verdict}")
+        Patch(facecolor=COLOURS[verdict], edgecolor=LINE, label=f"{rules.SYMBOLS[verdict]} {verdict}")
         for verdict in rules.VERDICTS
     ]
-    drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     plt.close(drawn)
     return drawn
 
@@ -77,11 +78,9 @@ def _block(ax: Axes, lines: list[tuple[str, str | None]], height: int, cells: pd
 
 
 def _cell(ax: Axes, x: int, y: int, one: pd.Series) -> None:
-    ax.add_patch(
-        Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, facecolor=COLOURS[one["verdict"]], edgecolor="0.75", lw=0.4)
-    )
+    ax.add_patch(Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, facecolor=COLOURS[one["verdict"]], edgecolor=LINE, lw=0.5))
     dark = one["verdict"] in (rules.REPRODUCED, rules.CONTRADICTED)
     ax.text(
         x + 0.5, y + 0.52, rules.mark(one["verdict"], one["tendency"]), fontsize=7.5, ha="center", va="center",
-        color="white" if dark else "0.15",
+        color=LIGHT["on-verdict"] if dark else INK,
     )  # fmt: skip

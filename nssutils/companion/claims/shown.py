@@ -31,11 +31,12 @@ def claims_of(found: Mapping[str, list[Result]], chapter: str, label: str) -> Ma
             }
         )
     here = [one for results in found.values() for one in results if one.chapter == chapter]
-    caption = (
-        "What the paper claims here, judged by the results above. ✓ reproduced, ∼ direction holds, ✗ contradicted, "
-        "? cannot be told (an arrow says which way the few networks point), – not testable here."
+    caption = "What the paper claims here, judged by the results above."
+    note = (
+        "✓ reproduced, ∼ direction holds, ✗ contradicted, ? cannot be told (an arrow says which way the few networks "
+        "point), – not testable here."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, here, texts=3)
+    return fragments.table(pd.DataFrame(table), label, caption, here, texts=3, note=note)
 
 
 def claims_opening(judged: pd.DataFrame, label: str, picture: str) -> Markdown:
@@ -47,7 +48,9 @@ def claims_opening(judged: pd.DataFrame, label: str, picture: str) -> Markdown:
     }  # fmt: skip
     parts = [f"**{counts.get(verdict, 0)} {rules.SYMBOLS[verdict]} {text}**" for verdict, text in said.items()]
     text = f"Of {counts.sum()} claims, by the published results: {', '.join(parts)}. [The ledger](claims) has each one."
-    image = f"[![A row for each claim, a column for each setting](_generated/{picture}.svg)](claims)"
+    told = f"{counts.get(rules.REPRODUCED, 0)} of {counts.sum()} reproduced"
+    alt = f"A row for each claim, a column for each setting: {told}."
+    image = f"~~~{{shown-figure}} _generated/{picture}.svg\n:alt: {alt}\n~~~"
     fragments.write(f"{label}.md", f"{text}\n\n{image}\n")
     return Markdown(text)
 

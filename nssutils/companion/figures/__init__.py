@@ -3,11 +3,14 @@
 from nssutils.companion.figures.deeparc import deeparc_similarities
 from nssutils.companion.figures.method import draw_method, method_figure
 from nssutils.companion.figures.nnslicer import nnslicer_fig3
-from nssutils.companion.figures.rq1 import draw_fig5, fig5
+from nssutils.companion.figures.pilot import pilot_slopes
+from nssutils.companion.figures.rq1 import draw_fig5, fig5, rq1_depth
 from nssutils.companion.figures.rq2 import rq2_curves
+from nssutils.companion.figures.rq3 import rq3_shares
+from nssutils.companion.figures.rq4 import rq4_tasks
 from nssutils.companion.figures.sensitivity import sensitivity_tornado
 
 __all__ = [
-    "deeparc_similarities", "draw_fig5", "draw_method", "fig5", "method_figure", "nnslicer_fig3", "rq2_curves",
-    "sensitivity_tornado",
+    "deeparc_similarities", "draw_fig5", "draw_method", "fig5", "method_figure", "nnslicer_fig3", "pilot_slopes",
+    "rq1_depth", "rq2_curves", "rq3_shares", "rq4_tasks", "sensitivity_tornado",
 ]  # fmt: skip

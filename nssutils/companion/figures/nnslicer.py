@@ -1,19 +1,20 @@
 """NNSlicer's Fig. 3 drawn anew: accuracy on subsets of classes over the share of synapses pruned."""
 
-import matplotlib.pyplot as plt
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from nssutils.companion import fragments, results
+from nssutils.companion.colours import INK, LIGHT, MUTED
+from nssutils.companion.figures.common import panels
 from nssutils.companion.fragments import peer_numbers
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import or_nothing
 from nssutils.companion.tables.nnslicer_applications import METHODS
 
 DRAWN = ("nnslicer", "all classes", "weight", "channel", "semantic")
-COLOURS = dict(zip(DRAWN, sns.color_palette("colorblind", len(DRAWN)), strict=True))
+COLOURS = dict(zip(DRAWN, (LIGHT["nnslicer"], LIGHT["nnslicer"], INK, MUTED, LIGHT["semantic"]), strict=True))
 MARKERS = dict(zip(DRAWN, "osd^v", strict=True))
+LINES = dict(zip(DRAWN, ("-", "--", "-", "-", "-"), strict=True))
 
 
 @or_nothing
@@ -23,10 +24,10 @@ def nnslicer_fig3(found: list[Result], label: str) -> Figure:
     # A semantic slice has a size of its own: its points are averages over subsets at one theta, in order of size.
     order = ["seed", "classes", "method", "statistics"]
     rows = rows.assign(at=rows.groupby(order, sort=False).cumcount()).sort_values("share")
-    drawn, axes = plt.subplots(1, 2, figsize=(9.6, 3.9), layout="constrained", sharey=True)
+    drawn, axes = panels(2, 2, 3.4, sharey=True)
     whole = 100 * results.frame(found, "whole")["accuracy"].mean()
     for ax, statistics in zip(axes, ("kept", "measured again"), strict=True):
-        ax.axhline(whole, color="0.6", lw=1)
+        ax.axhline(whole, color=MUTED, lw=1)
         for method in DRAWN:
             mine = rows[(rows["statistics"] == statistics) & (rows["method"] == method)]
             means = mine.groupby("at")[["share", "accuracy"]].mean().sort_values("share")
@@ -35,26 +36,30 @@ def nnslicer_fig3(found: list[Result], label: str) -> Figure:
                 100 * means["accuracy"],
                 color=COLOURS[method],
                 marker=MARKERS[method],
+                ls=LINES[method],
                 ms=4,
                 lw=1.3,
             )
         ax.set(title=f"statistics {statistics}", xlabel="synapses pruned (% of each layer)", ylim=(0, 102))
-        ax.grid(color="0.9", lw=0.6)
-        sns.despine(ax=ax)
+        ax.grid()
     axes[0].set_ylabel("accuracy (%)")
-    handles = [Line2D([], [], color=COLOURS[each], marker=MARKERS[each], ms=4, label=METHODS[each]) for each in DRAWN]
-    handles += [Line2D([], [], color="0.6", lw=1, label="whole network")]
+    handles = [
+        Line2D([], [], color=COLOURS[each], marker=MARKERS[each], ls=LINES[each], ms=4, label=METHODS[each])
+        for each in DRAWN
+    ]
+    handles += [Line2D([], [], color=MUTED, lw=1, label="whole network")]
     if found[0].preset != "smoke":
         for method in DRAWN[:-1]:
             values = {share: peer_numbers("nnslicer")[f"nnslicer-pruned-{share}-{method}"] for share in (50, 55)}
             axes[0].plot(list(values), list(values.values()), "x", color=COLOURS[method], ms=8, mew=2, clip_on=False)
-        handles += [Line2D([], [], color="0.3", marker="x", ls="none", ms=8, mew=2, label="the paper's, by eye")]
-    drawn.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
-    plt.close(drawn)
-    caption = (
-        "Pruned for subsets of the classes, nothing trained: accuracy on these classes over the share of every layer's "
-        "synapses that goes, on average over subsets. Left with the network's statistics of batch normalisation, right "
-        "with those measured again."
+        handles += [Line2D([], [], color=INK, marker="x", ls="none", ms=8, mew=2, label="the paper's, by eye")]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=4)
+    caption = "Pruned for subsets of the classes, nothing trained: accuracy over the share of synapses that goes."
+    note = (
+        "Accuracy on these classes, on average over subsets; the same share of every layer goes. Left with the "
+        "network's statistics of batch normalisation, right with those measured again."
     )
-    alt = "Two panels with a line for each way to prune: accuracy over the share of synapses pruned."
-    return fragments.figure(drawn, label, caption, alt, found)
+    half = rows[(rows["share"] - 0.5).abs() < 0.01].groupby(["statistics", "method"])["accuracy"].mean()
+    best = [f"statistics {name}: {METHODS[one.idxmax()[1]]}" for name, one in half.groupby(level=0, sort=False)]
+    alt = f"With half of the synapses pruned the most accuracy is left by, {'; '.join(best)}."
+    return fragments.figure(drawn, label, caption, alt, found, note)

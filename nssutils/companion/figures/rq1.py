@@ -1,22 +1,25 @@
-"""RQ1's figure (Section 5.2, Fig. 5)."""
+"""RQ1's figures (Section 5.2): Fig. 5, to be touched, and where in the network the critical neurons are."""
 
-import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from nssutils import settings
 from nssutils.companion import fragments, results
+from nssutils.companion.colours import INK, LIGHT, MUTED, SEMANTIC
+from nssutils.companion.figures import touch
+from nssutils.companion.figures.common import METRIC_MARKERS, counted, entitled, panels
 from nssutils.companion.fragments import METRIC_TITLES, TITLES
 from nssutils.companion.results import Result
+from nssutils.companion.tables.common import names, or_nothing
+from nssutils.companion.tables.rq1 import RATES, lead_at
 from nssutils.errors import NssError
 
-COLOURS = dict(zip(METRIC_TITLES, sns.color_palette("colorblind", len(METRIC_TITLES)), strict=True))
 NONE: list[Result] = []
-NNSLICER = dict(color="black", ls="-.", marker="d", lw=1)
-STYLES = {"semantic": ("-", "o"), "category-wise": ("--", "s"), "global": (":", "^")}
+LINES = {"semantic": "-", "global": ":", "category-wise": "--"}  # a selection is a colour and a line, a metric a marker
+NNSLICER = dict(color=LIGHT["nnslicer"], ls="-.", marker="d", lw=1.2)
 
 
 def fig5(found: list[Result], label: str, metrics: str = "top3", nnslicer: list[Result] = NONE) -> Figure | object:
@@ -27,90 +30,99 @@ def fig5(found: list[Result], label: str, metrics: str = "top3", nnslicer: list[
     """
     if not found:
         return fragments.nothing(label, "No results to show here: none are published, or this book computed none.")
-    caption = (
-        "Accuracy with only the critical neurons active over the share of parameters left out, the paper's Fig. 5: "
-        "semantic slicing at theta 0.90 to 0.99, the others, and NNSlicer by its own ranking, at the top 10% to 100%. "
-        "Means over seeds; from three seeds on, bars are the 95% interval of the accuracy. "
+    caption = "Accuracy with only the critical neurons active over the share of parameters left out (Fig. 5)."
+    note = (
+        "Semantic slicing at theta 0.90 to 0.99, the others, and NNSlicer by its own ranking, at the top 10% to 100%. "
+        "Means over networks; from three on, bars are the 95% interval of the accuracy. "
     )
-    caption += "The three metrics furthest to the upper right. " if metrics == "top3" else "All five metrics. "
-    alt = (
-        "Six panels, one a setting: accuracy against compression rate for global, category-wise and semantic slicing "
-        "and NNSlicer, and a star for DeepArc."
-    )
-    return fragments.figure(draw_fig5(found, metrics, nnslicer), label, caption, alt, found)
+    note += "The three metrics furthest to the upper right." if metrics == "top3" else "All five metrics."
+    drawn, curves = draw_fig5(found, metrics, nnslicer)
+    alt = f"{_lead(found)} Six panels, one a setting: accuracy against compression by selection, and DeepArc's star."
+    return fragments.figure(drawn, label, caption, alt, found, note, touch.html(drawn, curves))
 
 
-def draw_fig5(found: list[Result], metrics: str = "top3", nnslicer: list[Result] = NONE) -> Figure:
-    """The drawing of `fig5`, without its caption."""
+def _lead(found: list[Result]) -> str:
+    """In how many settings semantic selection is ahead of both others on average at equal compression."""
+    ahead, shown = [], names(found)
+    for name in shown:
+        leads = [lead_at(one, metric, rate)[0] for one in found if one.setting == name
+                 for metric in METRIC_TITLES for rate in RATES]  # fmt: skip
+        if pd.Series(leads).mean() > 0:
+            ahead.append(TITLES[name])
+    return counted("At equal compression semantic selection is ahead on average", ahead, shown)
+
+
+def draw_fig5(
+    found: list[Result], metrics: str = "top3", nnslicer: list[Result] = NONE
+) -> tuple[Figure, list[touch.Curve]]:
+    """The drawing of `fig5` without its caption, and the curves in it that can be read."""
     if metrics not in ("top3", "all"):
         raise NssError(f"metrics={metrics!r} given, expected 'top3' or 'all'.")
-    drawn, axes = plt.subplots(2, 3, figsize=(9.6, 6.6), sharey=True, layout="constrained")
-    shown = set()
-    for ax, name in zip(axes.flat, settings.NAMES, strict=True):
+    drawn, axes = panels(len(settings.NAMES), 3, 3.0, sharey=True)
+    shown, curves = set(), []
+    for ax, name in zip(axes, settings.NAMES, strict=True):
         group = [result for result in found if result.setting == name]
         beside = [one for one in nnslicer if one.setting == name and group and one.preset == group[0].preset]
-        shown |= _panel(ax, name, group, metrics, beside or group)  # older results have the curve themselves
-    for ax in axes[:, 0]:
+        drawn_here = _panel(ax, name, group, metrics, beside or group)  # older results have the curve themselves
+        curves += drawn_here
+        shown |= {curve["metric"] for curve in drawn_here}
+    for ax in axes[::3]:
         ax.set_ylabel("accuracy (%)")
-    for ax in axes[1]:
+    for ax in axes[3:]:
         ax.set_xlabel("compression rate (%)")
-    handles = [Line2D([], [], color=COLOURS[m], label=METRIC_TITLES[m]) for m in METRIC_TITLES if m in shown]
-    handles += [
-        Line2D([], [], color="0.3", ls=ls, marker=mk, ms=4, label=method) for method, (ls, mk) in STYLES.items()
-    ]
+    handles = [Line2D([], [], color=LIGHT[method], ls=line, label=method) for method, line in LINES.items()]
     handles += [Line2D([], [], **NNSLICER, ms=4, label="NNSlicer")]
-    handles += [Line2D([], [], color="black", ls="none", marker="*", ms=11, label="DeepArc (> 0.99)")]
-    handles += [Line2D([], [], color="0.6", lw=1, label="whole network")]
-    drawn.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
-    plt.close(drawn)  # else a notebook shows it twice
-    return drawn
+    handles += [Line2D([], [], color=LIGHT["deeparc"], ls="none", marker="*", ms=11, label="DeepArc (> 0.99)")]
+    handles += [
+        Line2D([], [], color=INK, ls="none", marker=METRIC_MARKERS[m], ms=5, label=METRIC_TITLES[m])
+        for m in METRIC_TITLES if m in shown
+    ]  # fmt: skip
+    handles += [Line2D([], [], color=MUTED, lw=1, label="whole network")]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=8.5)
+    return drawn, curves
 
 
-def _panel(ax: Axes, name: str, group: list[Result], metrics: str, nnslicer: list[Result]) -> set[str]:
-    """Draw one setting; returns the metrics shown."""
+def _panel(ax: Axes, name: str, group: list[Result], metrics: str, nnslicer: list[Result]) -> list[touch.Curve]:
+    """Draw one setting; returns its curves."""
     ax.set(xlim=(0, 100), ylim=(0, 102))
-    ax.grid(color="0.9", lw=0.6)
-    sns.despine(ax=ax)
+    ax.grid()
+    entitled(ax, name, group)
     if not group:
-        ax.set_title(TITLES[name], fontsize=11)
-        ax.text(50, 50, "no result yet", ha="center", va="center", color="0.45")
-        return set()
-    ax.set_title(f"{TITLES[name]}\n", fontsize=11)
-    ax.text(
-        0.5,
-        1.02,
-        f"preset {group[0].preset}, n = {len(group)}",
-        transform=ax.transAxes,
-        ha="center",
-        fontsize=9,
-        color="0.35",
-    )
+        ax.text(50, 50, "no result yet", ha="center", va="center", color=MUTED)
+        return []
     points = results.frame(group, "points")
     base = results.frame(group, "base")["accuracy"].mean()
-    ax.axhline(100 * base, color="0.6", lw=1)
-    chosen = _best(points) if metrics == "top3" else list(METRIC_TITLES)
-    for method, (line, marker) in STYLES.items():
-        for metric in chosen:
-            curve = points[(points["method"] == method) & (points["metric"] == metric)]
-            _line(ax, curve, COLOURS[metric], ls=line, marker=marker, lw=1.4 if method == "semantic" else 1)
-    curve = results.frame(nnslicer, "curve")
-    if len(curve):
-        _line(ax, curve, **NNSLICER)
+    ax.axhline(100 * base, color=MUTED, lw=1)
+    curves = []
+    for method, line in LINES.items():
+        for metric in _best(points) if metrics == "top3" else list(METRIC_TITLES):
+            rows = points[(points["method"] == method) & (points["metric"] == metric)]
+            style = dict(color=LIGHT[method], ls=line, marker=METRIC_MARKERS[metric])
+            curve = touch.curve(ax, setting=name, selection=method, metric=metric)
+            _line(ax, rows, curve, **style, lw=1.5 if method == "semantic" else 1)
+            curves.append(curve)
+    rows = results.frame(nnslicer, "curve")
+    if len(rows):
+        curve = touch.curve(ax, setting=name, selection="nnslicer", metric="")
+        _line(ax, rows, curve, **NNSLICER)
+        curves.append(curve)
     removed = results.frame(group, "removed").query("threshold == 0.99")
     ax.plot(
         100 * removed["compression_rate"].mean(), 100 * removed["accuracy"].mean(),
-        "*", color="black", ms=11, clip_on=False, zorder=5,
+        "*", color=LIGHT["deeparc"], ms=12, clip_on=False, zorder=5,
     )  # fmt: skip
-    return set(chosen)
+    return curves
 
 
-def _line(ax: Axes, curve: pd.DataFrame, color, **style) -> None:
+def _line(ax: Axes, rows: pd.DataFrame, curve: touch.Curve, color: str, **style) -> None:
     """One method's curve: means over seeds; bars from three on."""
-    rate, accuracy = (results.aggregate(curve, ["at"], value) for value in ("compression_rate", "accuracy"))
+    rate, accuracy = (results.aggregate(rows, ["at"], value) for value in ("compression_rate", "accuracy"))
+    xs, ys = 100 * rate["mean"], 100 * accuracy["mean"]
     bars = 100 * accuracy["half"] if (accuracy["n"] > 2).any() else None
-    ax.errorbar(
-        100 * rate["mean"], 100 * accuracy["mean"], yerr=bars, color=color, ms=3.5, elinewidth=0.7, alpha=0.9, **style
-    )  # fmt: skip
+    made = ax.errorbar(xs, ys, yerr=bars, color=color, ms=3.5, elinewidth=0.7, **style)
+    for part in made.get_children():
+        part.set_gid(curve["id"])
+    curve["points"] = list(zip(rate["at"], xs, ys, strict=True))
 
 
 def _best(points: pd.DataFrame) -> list[str]:
@@ -119,3 +131,31 @@ def _best(points: pd.DataFrame) -> list[str]:
     merit = (semantic["compression_rate"] + semantic["accuracy"]).groupby(semantic["metric"]).mean()
     top = set(merit.nlargest(3).index)
     return [metric for metric in METRIC_TITLES if metric in top]
+
+
+@or_nothing
+def rq1_depth(found: list[Result], label: str) -> Figure:
+    """A panel for each setting: the share of each layer that the slice keeps, from the first layer to the last."""
+    rows, shown = results.frame(found, "layers"), names(found)
+    drawn, axes = panels(len(shown), 3, 2.4, sharey=True)
+    sparser = []
+    for ax, name in zip(axes, shown, strict=True):
+        entitled(ax, name, [result for result in found if result.setting == name])
+        mine = rows[rows["setting"] == name]
+        shares = 100 * mine.groupby(["layer", "metric"], sort=False)["share"].mean().unstack("metric", sort=False)
+        depth = range(1, len(shares) + 1)
+        ax.fill_between(depth, shares.min(axis=1), shares.max(axis=1), color=SEMANTIC, alpha=0.2, lw=0)
+        ax.plot(depth, shares.mean(axis=1), color=SEMANTIC, marker="o", ms=3.5 if len(shares) < 30 else 1.5, lw=1.2)
+        ax.set(ylim=(-3, 104))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.grid()
+        if (shares.iloc[-1] < shares.iloc[0]).sum() > shares.shape[1] / 2:
+            sparser.append(TITLES[name])
+    for ax in axes[::3]:
+        ax.set_ylabel("neurons kept (%)")
+    for ax in axes[-3:]:
+        ax.set_xlabel("layer, first to last")
+    caption = "Share of each layer that the semantic slice at theta 0.95 keeps, from the first layer to the last."
+    alt = counted("With most metrics the last layer keeps a smaller share than the first", sparser, shown)
+    note = "The line is the mean of the five metrics, the band their range."
+    return fragments.figure(drawn, label, caption, alt, found, note)

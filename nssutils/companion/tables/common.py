@@ -25,7 +25,7 @@ def printed(group: list[Result], value: float | None, mark: str = "") -> str | N
 def with_slips(caption: str, table: Iterable[dict]) -> str:
     """A caption that explains the daggers, where a cell of the table has one."""
     marked = any(fragments.DAGGER in str(cell) for row in table for cell in row.values())
-    return f"{caption} {fragments.DAGGER}: concerned by one of [the paper's own slips](claims)." if marked else caption
+    return f"{caption} {fragments.DAGGER}: [a slip of the paper's](claims)." if marked else caption
 
 
 def or_nothing(draw: Callable) -> Callable:

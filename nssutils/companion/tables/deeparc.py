@@ -15,7 +15,7 @@ METHOD_TITLES = {
     "threshold": "changed and not redundant",
     "drop": "largest falls, DeepArc's loss",
 }
-BESIDE = " Small print: what DeepArc's public code prints for its ResNet-110."
+BESIDE = " The paper's: what DeepArc's public code prints for its ResNet-110."
 
 
 @or_nothing
@@ -44,11 +44,9 @@ def deeparc_modularity(found: list[Result], label: str) -> Markdown:
             for kind in ("biased", "debiased"):
                 row[f"{kind} CKA"] = interval(group[group["kind"] == kind]["share"])
             table.append(row)
-    caption = (
-        "Share (%) of the blocks that are in a module of more than one, by the similarity above which a block joins "
-        "the module of its predecessor; the networks for fewer classes and on fewer images are trained for this."
-    )
-    return fragments.table(pd.DataFrame(table), label, caption, found)
+    caption = "Share (%) of the blocks that are in a module of more than one, by threshold."
+    note = "The networks for fewer classes and on fewer images are trained for this."
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
 
 
 @or_nothing
@@ -66,11 +64,9 @@ def deeparc_edited(found: list[Result], label: str) -> Markdown:
             row |= {"parameters": _count(group["parameters"])}
             row |= {"accuracy (%)": beside_paper(interval(group["accuracy"]), theirs)}
             table.append(row | {"change (points)": interval(group["accuracy"] - whole["accuracy"])})
-    caption = (
-        "Accuracy with blocks removed, or followed by a copy of themselves, without retraining; those most like their "
-        f"predecessor come first.{BESIDE if beside else ''}"
-    )
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+    caption = "Accuracy with blocks removed, or followed by a copy of themselves, without retraining."
+    note = f"Blocks most like their predecessor come first.{BESIDE if beside else ''}"
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
 
 
 @or_nothing
@@ -95,12 +91,12 @@ def deeparc_search(found: list[Result], label: str) -> Markdown:
                     "chosen on held-out images": interval(chosen),
                 }
             )
-    caption = (
-        "Test accuracy (%) without random subsets of the blocks that are most like their predecessor, without "
-        "retraining. The best is chosen by the test images themselves, as the public code does; the last column is "
-        f"not.{BESIDE if beside else ''}"
+    caption = "Test accuracy (%) without random subsets of the blocks that are most like their predecessor."
+    note = (
+        "Nothing is retrained. The best is chosen by the test images themselves, as the public code does; the last "
+        f"column is not.{BESIDE if beside else ''}"
     )
-    return fragments.table(pd.DataFrame(table), label, caption, found)
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
 
 
 @or_nothing
@@ -129,11 +125,9 @@ def deeparc_repair(found: list[Result], label: str) -> Markdown:
                     "test images": interval(group["clean"]),
                 }
             )
-    caption = (
-        "Accuracy (%) before and after the repair, on the adversarials that it was trained on, on the mixture of these "
-        f"and their clean images, and afterwards on clean test images.{BESIDE if beside else ''}"
-    )
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3)
+    caption = "Accuracy (%) before and after the repair: on its adversarials, mixed with clean images, on test images."
+    note = f"The mixture is what the repair was trained on.{BESIDE if beside else ''}"
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3, note=note)
 
 
 def _of(found: list[Result], name: str) -> list[Result]:

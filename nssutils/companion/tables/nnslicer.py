@@ -47,11 +47,9 @@ def nnslicer_seconds(found: list[Result], label: str) -> Markdown:
             row[f"{title}, paper (ms)"] = "–" if theirs is None else f"{1000 * theirs:,.0f}"
             row[f"{title}, times"] = "–" if theirs is None else f"{theirs / ours:,.0f}×"
         table.append(row)
-    caption = (
-        "Time for the slice of one input, neurons and synapses: ours on one processor core, the "
-        "paper's on two GPUs and sixteen cores (Table 3 of NNSlicer's paper), and how many times as long that is."
-    )
-    return fragments.table(pd.DataFrame(table), label, caption, found)
+    caption = "Time for the slice of one input: ours on one processor core, the paper's on two GPUs and sixteen cores."
+    note = "Neurons and synapses. The paper's are from Table 3 of NNSlicer's; how many times as long they are."
+    return fragments.table(pd.DataFrame(table), label, caption, found, note=note)
 
 
 @or_nothing

@@ -40,12 +40,12 @@ def nnslicer_table4(found: list[Result], label: str) -> Markdown:
     average = {"attack": "average", "misled": ""} | {kind: _three(rows[rows["features"] == kind]) for kind in FEATURES}
     average |= {f"paper: {title}": _printed(printed, "Average", method) for method, title in PRINTED.items()}
     always = dict.fromkeys(average, "0.50 / 1.00 / 0.67") | {"attack": "always yes", "misled": ""}
-    caption = (
-        "Precision / recall / F1 of trees that tell adversarial images by their slices, by what they see; the share of "
-        "the images that each attack makes mislead. Attacks without ours are not in foolbox 3; those without the "
-        "paper's are not among its seventeen. Last, what a detector has that always says yes."
+    caption = "Precision / recall / F1 of trees that tell adversarial images by their slices, by what they see."
+    note = (
+        "Misled: the share of the images that an attack makes mislead. Attacks without ours are not in foolbox 3; "
+        "those without the paper's are not among its seventeen. Last, what a detector has that always says yes."
     )
-    return fragments.table(pd.DataFrame([*table, average, always]), label, caption, found)
+    return fragments.table(pd.DataFrame([*table, average, always]), label, caption, found, note=note)
 
 
 def _three(rows: pd.DataFrame) -> str:
@@ -85,12 +85,12 @@ def nnslicer_pruned(found: list[Result], label: str) -> Markdown:
             value = _comparable(found, printed.get(f"nnslicer-pruned-{100 * share:.0f}-{method}"))
             if not _pruned(found, method, "kept", share).empty:
                 table.append(row | {"paper": value or "–"})
-    caption = (
-        "Accuracy (%) on the chosen classes, the answer being any of the ten, with a share of every layer's synapses "
-        "pruned and nothing trained, on average over subsets of two to ten classes; by the statistics of batch "
-        "normalisation. The paper's are read off its Fig. 3."
+    caption = "Accuracy (%) on the chosen classes, pruned, nothing trained, by the statistics of batch normalisation."
+    note = (
+        "The answer is any of the ten classes; a share of every layer's synapses is pruned; on average over subsets of "
+        "two to ten classes. The paper's are read off its Fig. 3."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
 
 
 def _pruned(found: Sequence[Result], method: str, statistics: str, share: float) -> pd.Series:
@@ -110,11 +110,9 @@ def nnslicer_tuned(found: list[Result], label: str) -> Markdown:
             value = printed.get(f"nnslicer-tuned-{100 * share:.0f}-{method}")
             row = {"pruned": f"{100 * share:.0f}%", "method": METHODS[method], "before": interval(mine["before"])}
             table.append(row | {"after": beside_paper(interval(mine["accuracy"]), _comparable(found, value))})
-    caption = (
-        "Accuracy (%) on classes 0, 1 and 5 with a share of every layer's synapses pruned, before and after an epoch "
-        "on images of these classes. The paper's are read off its Fig. 4."
-    )
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+    caption = "Accuracy (%) on classes 0, 1 and 5, pruned, before and after an epoch on images of these classes."
+    note = "A share of every layer's synapses is pruned. The paper's are read off its Fig. 4."
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
 
 
 @or_nothing
@@ -130,11 +128,9 @@ def nnslicer_protected(found: list[Result], label: str) -> Markdown:
             row[f"target, {size:,} images"] = beside_paper(interval(mine["target"]), _comparable(found, value))
             row[f"all, {size:,} images"] = interval(mine["accuracy"])
         table.append(row)
-    caption = (
-        "Accuracy (%) that an attacker regains on the target classes 0, 1 and 5, and on all, with half of every "
-        "layer's synapses hidden: lower protects better. The paper's are read off its Fig. 5 (10,000 and 50,000)."
-    )
-    return fragments.table(pd.DataFrame(table), label, caption, found)
+    caption = "Accuracy (%) that an attacker regains on classes 0, 1 and 5 and on all: lower protects better."
+    note = "Half of every layer's synapses are hidden. The paper's are read off its Fig. 5 (10,000 and 50,000 images)."
+    return fragments.table(pd.DataFrame(table), label, caption, found, note=note)
 
 
 def _comparable(found: list[Result], value: float | None) -> str | None:

@@ -51,7 +51,7 @@ def falls(found: list[Result], label: str) -> Markdown:
     """How often masking a lower band hurts more than the band above it, by metric: theirs and ours."""
     paper, table = paper_table(2 if found[0].chapter == "pilot_categorywise" else 1), []
     for group, lead in by_setting(found):
-        rows, base = _class_means(group), results.frame(group, "base").groupby("seed")["accuracy"].mean()
+        rows, base = class_means(group), results.frame(group, "base").groupby("seed")["accuracy"].mean()
         for metric in METRICS:
             printed = paper[paper["metric"] == metric]["value"]
             mine = rows[rows["metric"] == metric]
@@ -62,16 +62,14 @@ def falls(found: list[Result], label: str) -> Markdown:
                 | {
                     "metric": METRIC_TITLES[metric],
                     "steps": len(printed) - 1,
-                    "falls, the paper": int((np.diff(printed) < 0).sum()) if _is_the_papers(group) else "–",
+                    "falls, the paper": int((np.diff(printed) < 0).sum()) if is_the_papers(group) else "–",
                     "falls, ours, by seed": ", ".join(f"{clear} ({whole})" for clear, whole in counts),
                     "top band minus base (points), ours": f"{100 * drop.mean():.2f}",
                 }
             )
-    caption = (
-        "Steps from a band to the next lower one at which the accuracy falls although it should rise; ours: by more "
-        "than the test images' sampling error (and in all)."
-    )
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=len(lead) + 1)
+    caption = "Steps to a lower band at which the accuracy falls although it should rise."
+    note = "Ours count where they are larger than the test images' sampling error; in parentheses stand all."
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=len(lead) + 1, note=note)
 
 
 def counted_falls(result: Result, metric: str) -> tuple[int, int]:
@@ -97,7 +95,7 @@ def counted_falls(result: Result, metric: str) -> tuple[int, int]:
 def _bands(found: list[Result], label: str, number: int, caption: str) -> Markdown:
     paper, table = paper_table(number).set_index(["band", "metric"])["value"], []
     for group, lead in by_setting(found):
-        ours = results.aggregate(_class_means(group), ["band", "metric"], "accuracy").set_index(["band", "metric"])
+        ours = results.aggregate(class_means(group), ["band", "metric"], "accuracy").set_index(["band", "metric"])
         base = interval(results.frame(group, "base").groupby("seed")["accuracy"].mean())
         table.append(lead | {"masked": "nothing"} | {METRIC_TITLES[m]: base for m in METRICS})
         for band in paper.index.get_level_values("band").unique():
@@ -108,16 +106,16 @@ def _bands(found: list[Result], label: str, number: int, caption: str) -> Markdo
 
 def _cell(group: list[Result], ours: pd.Series, paper: float, mark: str = "") -> str:
     """Our mean and interval above the paper's value, which the pilot studies have for one setting only."""
-    theirs = printed(group, paper if _is_the_papers(group) else None, mark)
+    theirs = printed(group, paper if is_the_papers(group) else None, mark)
     return beside_paper(percent(ours["mean"], ours["half"]), theirs)
 
 
-def _is_the_papers(group: list[Result]) -> bool:
+def is_the_papers(group: list[Result]) -> bool:
     """Whether results are of the pilot studies' network."""
     return group[0].setting == "vgg16-cifar10"
 
 
-def _class_means(found: list[Result]) -> pd.DataFrame:
+def class_means(found: list[Result]) -> pd.DataFrame:
     """The masking rows; where they are by category, averaged over the categories."""
     rows = results.frame(found, "masking")
     return rows.groupby(["seed", "metric", "band"], sort=False, as_index=False)["accuracy"].mean()

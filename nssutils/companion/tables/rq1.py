@@ -79,11 +79,12 @@ def rq1_rates(found: list[Result], label: str, metric: str = "taylor") -> Markdo
                 mean = accuracy_at(found, setting, method, metric, rate)["accuracy"].mean(skipna=False)
                 row[f"{rate:.0%}"] = "–" if np.isnan(mean) else f"{100 * mean:.1f}"
             table.append(row)
-    caption = (
-        f"Accuracy (%) by compression with only the slice active, ranked by {METRIC_TITLES[metric]}: means over seeds, "
-        "linear between the measured points; a dash where a seed's curve does not reach it."
+    caption = f"Accuracy (%) by compression with only the slice active, ranked by {METRIC_TITLES[metric]}."
+    note = (
+        "Means over networks, linear between the measured points; a dash where the curve of a network does not reach "
+        "a compression."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
 
 
 @or_nothing
@@ -97,11 +98,9 @@ def rq1_leads(found: list[Result], label: str) -> Markdown:
             for rate in RATES:
                 row[f"{rate:.0%}"] = _lead(group, metric, rate)
             table.append(row)
-    caption = (
-        "Points by which semantic selection is ahead of the better of global and category-wise selection, by "
-        "compression; a dash where one of the three does not reach it, ≈ where the difference cannot be told apart."
-    )
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+    caption = "Points by which semantic selection is ahead of the better of the two others, by compression."
+    note = "A dash where one of the three does not reach the compression; ≈ where the difference cannot be told."
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
 
 
 def lead_at(
@@ -159,11 +158,12 @@ def rq1_layers(found: list[Result], label: str) -> Markdown:
                 | {"last (%)": percent(mean.iloc[-1])}
                 | {"trend with depth": "–" if len(mean) < 3 else f"{np.nanmean(trends):+.2f}"}
             )
-    caption = (
-        "Neurons that the semantic slice at theta 0.95 keeps, by layer; the trend is Spearman's rank correlation of a "
-        "layer's share with its depth: below zero, the critical neurons get sparser."
+    caption = "Share of the neurons that the semantic slice at theta 0.95 keeps, by layer."
+    note = (
+        "The trend is Spearman's rank correlation of a layer's share with its depth: below zero, the critical neurons "
+        "get sparser."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
 
 
 @or_nothing
@@ -247,10 +247,10 @@ def rq1_deeparc(found: list[Result], label: str) -> Markdown:
                 }
             )
     caption = (
-        "DeepArc: units more similar than a threshold to the one before are removed, nothing is retrained; beside it, "
-        f"the semantic slice ({METRIC_TITLES[metric]}) at the same compression."
+        "DeepArc removes units that are more similar than a threshold to the one before; beside it, "
+        f"the semantic slice ({METRIC_TITLES[metric]}) of that size."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, found)
+    return fragments.table(pd.DataFrame(table), label, caption, found, note="Nothing is retrained.")
 
 
 def _beside(found: list[Result], setting: str, removed: pd.DataFrame, metric: str) -> pd.Series:

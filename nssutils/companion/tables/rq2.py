@@ -40,13 +40,14 @@ def slices(found: list[Result], label: str) -> Markdown:
                     "accuracy, slice (%)": interval(group["accuracy"]),
                 }
             )
-    caption = (
-        "The slices: of DeepLIFT and Taylor and of all thetas the one that leaves out the most parameters while it "
-        "loses at most so much on training images. Accuracy is on test images."
+    caption = "The slices that are taken: how much each leaves out, and its accuracy on test images."
+    note = (
+        "Of DeepLIFT and Taylor and of all thetas it is the slice that leaves out the most parameters while it loses "
+        "at most so much on training images."
     )
     if pruned:
-        caption += " What the paper's slices leave out is worked out from its Table 4, by its law."
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3 if "task_a" in keys else 2)
+        note += " What the paper's slices leave out is worked out from its Table 4, by its law."
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3 if "task_a" in keys else 2, note=note)
 
 
 @or_nothing
@@ -58,10 +59,11 @@ def rq2_taus(found: list[Result], label: str) -> Markdown:
         row = {"accuracy given up (points)": f"{100 * tau:g}", "all": f"{per.mean():.1f}"}
         table.append(row | {TITLES[name]: f"{per[name]:.1f}" if name in per else "–" for name in names(found)})
     caption = (
-        "How far each reading of the stop rule is from Table 4: points of compression between ours and the paper's, "
-        f"averaged over the eight ways to prune. The nearest, {100 * nearest_tau(found):g}, is taken below."
+        "Distance (points of compression) of each reading of the stop rule from the paper's Table 4. "
+        f"The nearest, {100 * nearest_tau(found):g}, is taken."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, found)
+    note = "Averaged over the eight ways to prune."
+    return fragments.table(pd.DataFrame(table), label, caption, found, note=note)
 
 
 def distances(found: list[Result], tau: float) -> pd.Series:
@@ -110,12 +112,12 @@ def table4(found: list[Result], label: str) -> Markdown:
                         "tuned": interval(tuned[(tuned["setting"] == name) & (tuned["method"] == method)]["accuracy"]),
                     }
                 )
-    caption = (
-        f"Pruned until more than {100 * tau:g} points of accuracy are lost on training images: compression rate CR (% "
-        "of the weights), iterations NI, test accuracy MA (%); tuned: MA after one pass over the scored training "
-        "images, from where a point is lost."
+    caption = "Where each pruner stops: compression rate CR (% of the weights), iterations NI, test accuracy MA (%)."
+    note = (
+        f"Pruned until more than {100 * tau:g} points of accuracy are lost on training images. Tuned: MA after one "
+        "pass over the scored training images, from where a point is lost."
     )
-    return fragments.table(pd.DataFrame(table), label, with_slips(caption, table), found, texts=2)
+    return fragments.table(pd.DataFrame(table), label, with_slips(caption, table), found, texts=2, note=note)
 
 
 @or_nothing
@@ -137,11 +139,9 @@ def rq2_matched(found: list[Result], label: str) -> Markdown:
                     "gain (points)": marked(_points(gains), told_apart(gains)),
                 }
             )
-    caption = (
-        "Test accuracy (%) at equal compression, that of the later of the two stops, linear between steps; ≈ where no "
-        "gain or loss can be told."
-    )
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+    caption = "Test accuracy (%) at equal compression, that of the later of the two stops."
+    note = "Linear between steps; ≈ where no gain or loss can be told."
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
 
 
 @or_nothing
@@ -169,11 +169,9 @@ def rq2_summary(found: list[Result], label: str) -> Markdown:
                 "ours: rise / cannot be told / fall": _told(found, names_of[measure], tau),
             }
         )
-    caption = (
-        "Means over the pairs of a setting and a pruner, alone → after slicing, and how many pairs change how. Ours "
-        "rise or fall where the 95% intervals over networks and over test images are clear of zero."
-    )
-    return fragments.table(pd.DataFrame(table), label, caption, found)
+    caption = "Means over settings and pruners, alone → after slicing, and how many pairs rise or fall."
+    note = "Ours rise or fall where the 95% intervals over networks and over test images are clear of zero."
+    return fragments.table(pd.DataFrame(table), label, caption, found, note=note)
 
 
 @or_nothing
@@ -198,11 +196,9 @@ def rq2_savings(found: list[Result], label: str) -> Markdown:
                         "256 images": _times(by["whole"]["seconds_256"] / one["seconds_256"]),
                     }
                 )
-    caption = (
-        "What a slice saves: parameters and bytes; how many times fewer floating-point operations and how many times "
-        "faster than the whole network. The points are those of accuracy that the slice may lose."
-    )
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+    caption = "What a slice saves: size, and how many times fewer operations and faster than the whole network."
+    note = "The points are those of accuracy that the slice may lose. FLOPs are floating-point operations."
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
 
 
 def removed_first(setting: str) -> float:

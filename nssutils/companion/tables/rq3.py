@@ -57,10 +57,11 @@ def table5(found: list[Result], label: str) -> Markdown:
                 }
                 table.append({"setting": TITLES[name], "attack": attacked, "method": title} | cells)
     caption = (
-        "Repair in four ways: share of the parameters trained (TPR), accuracy on the adversarials trained on (RA), and "
-        "on new ones made of test images against the repaired network (RAA), all in percent."
+        "Repair in four ways (%): parameters trained (TPR), accuracy on these adversarials (RA) and on new ones (RAA)."
     )
-    return fragments.table(pd.DataFrame(table), label, with_slips(caption, table), found, texts=3)
+    note = "The new ones are made of test images, against the repaired network."
+    caption = with_slips(caption, table)
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3, note=note, best=("RA", "RAA"))
 
 
 @or_nothing
@@ -88,11 +89,12 @@ def rq3_beyond(found: list[Result], label: str) -> Markdown:
                     | {"adversarial, not trained on": interval(mine["robust"]), "time": f"{100 * time:.0f}%"}
                     | {"learning rate": ", ".join(rates)}
                 )
-    caption = (
-        "Accuracy (%) on clean test images and on their adversarials made against the network before the repair; time "
-        "of a step relative to full training's, the median over seeds; the learning rate that validation images chose."
+    caption = "After the repair: accuracy (%) on clean and on unseen adversarial test images, time, and learning rate."
+    note = (
+        "The adversarials are made against the network before the repair. Time is that of a step relative to full "
+        "training's, the median over seeds. Validation images chose the learning rate."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3)
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3, note=note)
 
 
 @or_nothing
@@ -118,11 +120,12 @@ def rq3_summary(found: list[Result], label: str) -> Markdown:
             | {"clean": f"{100 * ours['clean']:.2f}", "unseen": f"{100 * ours['robust']:.2f}"}
             | {"time": beside_paper(f"{100 * time:.1f}", f"{shares[method]:g}" if method in shares else None)}
         )
-    caption = (
-        "Means over both attacks and the settings shown, in percent; `unseen`: adversarial test images, as in the next "
-        "table; the paper's from its Table 5 for the same settings, its times from the text over all six."
+    caption = "Repair on average over both attacks and the settings shown (%)."
+    note = (
+        "The paper's are from its Table 5 for the same settings, its times from the text over all six. Unseen: "
+        "adversarial test images made against the network before the repair."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, found)
+    return fragments.table(pd.DataFrame(table), label, caption, found, note=note)
 
 
 @or_nothing

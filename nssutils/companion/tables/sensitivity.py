@@ -67,12 +67,12 @@ def sensitivity_effects(found: list[Result], label: str) -> Markdown:
                 mine = group[group["metric"] == metric]["effect"]
                 row[METRIC_TITLES[metric]] = _points(mine)
             table.append(row)
-    caption = (
-        "Points of accuracy that each value of a reading adds at equal compression, against this book's, on average "
-        "over the compressions that both curves reach; – where a metric is not touched or the curves do not meet, "
-        "≈ where the difference cannot be told."
+    caption = "Points of accuracy that each value of a reading adds at equal compression, against this book's."
+    note = (
+        "On average over the compressions that both curves reach; – where a metric is not touched or the curves do "
+        "not meet, ≈ where the difference cannot be told."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3)
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3, note=note)
 
 
 @or_nothing
@@ -90,12 +90,13 @@ def sensitivity_leads(found: list[Result], label: str) -> Markdown:
             cells["lead (points)"], cells["ahead / ≈ / behind"] = _lead(mine, len(group))
             cells["this book's"] = "" if reading == OURS else _lead(same, len(group))[0]
             table.append(cells)
-    caption = (
-        "Points by which semantic selection is ahead of the better of the two others at equal compression, on average "
-        "over the metrics touched and the compressions that all three reach, and in how many of these comparisons it "
-        "is ahead, level or behind, as far as can be told; last, the same comparisons with this book's readings."
+    caption = "Points by which semantic selection is ahead of the better of the two others, under each reading."
+    note = (
+        "At equal compression, on average over the metrics touched and the compressions that all three reach; and in "
+        "how many of these comparisons it is ahead, level or behind, as far as can be told. Last, the same "
+        "comparisons with this book's readings."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=4)
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=4, note=note)
 
 
 def _lead(rows: pd.DataFrame, networks: int) -> tuple[str, str]:
@@ -125,10 +126,7 @@ def sensitivity_combined(found: list[Result], label: str) -> Markdown:
             table.append(row | {"distance (points)": f"{apart[key]:.1f}"})
     if not table:
         return fragments.nothing(label, "No network here is small enough for every combination to be tried.")
-    caption = (
-        "Of every combination of the readings of slicing, that whose chosen slices lie nearest the paper's in size: "
-        "the share of the parameters (%) left out, on average over networks."
-    )
+    caption = "The combination of readings whose slices lie nearest the paper's in size: parameters left out (%)."
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=2 + len(apart.index.names))
 
 
@@ -170,12 +168,12 @@ def sensitivity_distances(found: list[Result], label: str) -> Markdown:
             row["distance (points)"] = f"{apart[reading, value]:.1f}"
             table.append(row)
     nearest = [f"{TITLES[name]}: {_named(nearest_reading(found, name))}" for name in names(found)]
-    caption = (
-        "Share of the parameters (%) that the chosen slice leaves out, by the accuracy on training images that it may "
-        "lose; the paper's by Table 4's law and by Table 5's TPR. The distance is the mean of the two. Nearest the "
-        f"paper, each reading varied alone: {'; '.join(nearest)}."
+    caption = f"Parameters (%) that the chosen slice leaves out. Nearest the paper: {'; '.join(nearest)}."
+    note = (
+        "By the accuracy on training images that the slice may lose; the paper's by Table 4's law and by Table 5's "
+        "TPR. The distance is the mean of the two. Each reading is varied alone."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3)
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3, note=note)
 
 
 def paper_shares(setting: str) -> dict[float, float]:

@@ -32,12 +32,12 @@ def sensitivity_eps(found: list[Result], label: str, base: Sequence[Result] = ()
                     row[f"{measure.upper()} (%)"] = interval(by["nss"][measure])
                     row[f"full training ahead, {measure.upper()}"] = _points(by["full"][measure] - by["nss"][measure])
                 table.append(row | {"distance (points)": f"{_distance(mine, 5, ('RA', 'RAA'), (attack, name)):.1f}"})
-    caption = (
-        "Repair after attacks of several strengths: the accuracy left before it on the images to repair with; RA and "
-        "RAA of NeuSemSlice, and the points by which full training is ahead of it. The distance is that of RA and RAA "
-        "from Table 5, on average over the methods; ≈ where a difference cannot be told."
+    caption = "Repair after attacks of several strengths: NeuSemSlice's RA and RAA, and how far full training is ahead."
+    note = (
+        "Left: the accuracy before the repair on the images to repair with. The distance is that of RA and RAA from "
+        "Table 5, on average over the methods; ≈ where a difference cannot be told."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, [*base, *found], texts=3)
+    return fragments.table(pd.DataFrame(table), label, caption, [*base, *found], texts=3, note=note)
 
 
 def _beside(base, found: list[Result]) -> list[Result]:
@@ -80,12 +80,12 @@ def sensitivity_mix(found: list[Result], label: str, base: Sequence[Result] = ()
                 row |= {f"{title}, {task.upper()}": interval(by[method][task]) for task in ("a", "b")}
             row["lead (points)"] = _points(averages["nss"] - averages[rival])
             table.append(row | {"distance (points)": f"{_distance(mine, 6, ('A', 'B'), name):.1f}"})
-    caption = (
-        "Accuracy (%) on tasks A and B after learning B, by the half of the classes that is task A and by how replayed "
-        "images are mixed in. The lead is NeuSemSlice's over the better of Replay 5% and 10%, on average over both "
-        "tasks. The distance is that from Table 6, on average over methods and tasks; ≈ where it cannot be told."
+    caption = "Accuracy (%) on both tasks by which is first and how replayed images are mixed in."
+    note = (
+        "The lead is NeuSemSlice's over the better of Replay 5% and 10%, on average over both tasks. The distance is "
+        "that from Table 6, on average over methods and tasks; ≈ where it cannot be told."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, [*base, *found], texts=3)
+    return fragments.table(pd.DataFrame(table), label, caption, [*base, *found], texts=3, note=note)
 
 
 def _points(values: pd.Series) -> str:

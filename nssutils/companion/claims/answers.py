@@ -1,0 +1,117 @@
+"""The answer first: each chapter's question, what the paper answers, what ours say, and the verdict.
+
+data/paper/questions.yaml has the questions and names the claims; every sentence about results is computed from the
+ledger, so that a result that contradicts it changes it.
+"""
+
+import html
+from collections.abc import Mapping
+from functools import cache
+
+import pandas as pd
+import yaml
+from IPython.display import HTML
+
+from nssutils.companion import fragments
+from nssutils.companion.claims import rules
+from nssutils.companion.claims.judging import get, ledger, overall
+from nssutils.companion.claims.shown import NAMES
+from nssutils.companion.results import DATA, Result
+
+FINDINGS = ("rq1_slicing", "rq3_readaptation", "rq4_incremental")  # whose headline claims the first page tells
+
+
+@cache
+def questions() -> dict[str, dict]:
+    """By chapter: part (its name), question, and the ids of the claims that answer it."""
+    return yaml.safe_load((DATA / "paper" / "questions.yaml").read_text())
+
+
+def answer(found: Mapping[str, list[Result]], chapter: str, label: str) -> HTML:
+    """A chapter's answer box: a row for each of its claims."""
+    asked = questions()[chapter]
+    judged = _judged(found, asked["claims"])
+    rows = "".join(
+        f'<div class="answer-claim"><dt>The paper: {html.escape(get(name).claim)} '
+        f'<a href="claims.html#claim-{name}">{name}</a></dt>'
+        f"<dd>{_badge(rules.weakest(mine['verdict']))} {_settings(mine)}</dd></div>"
+        for name, mine in judged.items()
+    )
+    body = f"<dl>{rows}</dl>" if rows else f"<p>{_without_claims(found.get(chapter, []))}</p>"
+    return _written(
+        f'<aside class="answer" aria-label="The answer"><p class="question">{asked["question"]}</p>{body}</aside>',
+        label,
+    )
+
+
+def findings(found: Mapping[str, list[Result]], label: str) -> HTML:
+    """The first page's three findings: the headline claim of three chapters, and what became of it."""
+    items = []
+    for chapter in FINDINGS:
+        asked = questions()[chapter]
+        (name, mine), *_ = _judged(found, asked["claims"]).items()
+        items.append(
+            f'<li><a href="{chapter}.html">{asked["question"]}</a> The paper: {html.escape(get(name).claim)} '
+            f"{_badge(rules.weakest(mine['verdict']))} {_settings(mine)}</li>"
+        )
+    return _written(f'<ol class="findings">{"".join(items)}</ol>', label)
+
+
+def cards(found: Mapping[str, list[Result]], label: str) -> HTML:
+    """A card for each chapter: its question, and how its claims came out."""
+    judged = overall(ledger(found))
+    made = []
+    for chapter, asked in questions().items():
+        counts = judged[judged["chapter"] == chapter]["verdict"].value_counts()
+        told = " ".join(
+            f"<li>{_badge(verdict, counts[verdict])}</li>" for verdict in rules.VERDICTS if verdict in counts
+        )
+        verdicts = f'<ul class="verdicts">{told}</ul>' if told else ""
+        made.append(
+            f'<li class="card-of"><a href="{chapter}.html">{asked["part"]}</a><p>{asked["question"]}</p>{verdicts}</li>'
+        )
+    return _written(f'<ul class="cards">{"".join(made)}</ul>', label)
+
+
+def _judged(found: Mapping[str, list[Result]], names: list[str]) -> dict[str, pd.DataFrame]:
+    """The ledger's rows of some claims, by claim."""
+    chapters = dict.fromkeys(get(name).chapter for name in names)
+    rows = pd.concat([ledger(found, chapter) for chapter in chapters]) if names else pd.DataFrame({"id": []})
+    return {name: rows[rows["id"] == name] for name in names}
+
+
+def _settings(mine: pd.DataFrame) -> str:
+    """What ours say: each setting that can be told with its values, the others in one sentence."""
+    told = mine[mine["verdict"].isin(rules.TOLD)]
+    parts = [f"{rules.SYMBOLS[one.verdict]} {NAMES[one.setting]}: {html.escape(one.ours)}" for one in told.itertuples()]
+    few = mine[mine["verdict"] == rules.UNTOLD]
+    if len(few):
+        pointing = ", ".join(NAMES[one.setting] + {1: " ↑", -1: " ↓", 0: ""}[one.tendency] for one in few.itertuples())
+        parts.append(f"? cannot be told yet: {pointing}")
+    rest = mine[mine["verdict"] == rules.UNTESTABLE]
+    if len(rest):
+        parts.append(f"– not testable: {', '.join(NAMES[setting] for setting in rest['setting'])}")
+    return '<span class="by-setting">' + "; ".join(parts) + ".</span>"
+
+
+def _without_claims(here: list[Result]) -> str:
+    """What there is to say of a chapter that the paper claims nothing about."""
+    if not here:
+        return "The paper says nothing of this, and no result is published yet: what this run computed is at the end."
+    networks = ", ".join(
+        f"{NAMES[name]} ({group[0].preset}, n = {len(group)})"
+        for name in dict.fromkeys(one.setting for one in here)
+        if (group := [one for one in here if one.setting == name])
+    )
+    return f"The paper says nothing of this. Measured here: {networks}."
+
+
+def _badge(verdict: str, count: int | None = None) -> str:
+    kind = verdict.replace(" ", "-")
+    number = "" if count is None else f"{count} "
+    return f'<span class="verdict-badge verdict-{kind}">{number}{rules.SYMBOLS[verdict]} {verdict}</span>'
+
+
+def _written(page: str, label: str) -> HTML:
+    fragments.write(f"{label}.md", f"~~~{{raw}} html\n{page}\n~~~\n")
+    return HTML(page)

@@ -1,0 +1,63 @@
+"""The pilot studies' slope charts: accuracy over the bands that are masked, a panel for each setting and metric."""
+
+from itertools import pairwise
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from nssutils.companion import fragments, results
+from nssutils.companion.colours import INK, LIGHT, MUTED
+from nssutils.companion.figures.common import listed, panels, short
+from nssutils.companion.fragments import METRIC_TITLES, TITLES, paper_table
+from nssutils.companion.results import Result
+from nssutils.companion.tables.common import METRICS, names, or_nothing
+from nssutils.companion.tables.pilot import class_means, counted_falls, is_the_papers
+
+
+@or_nothing
+def pilot_slopes(found: list[Result], label: str) -> Figure:
+    """A right ranking rises in every panel; steps that fall are drawn thick."""
+    classwise = found[0].chapter == "pilot_categorywise"
+    colour = LIGHT["category-wise" if classwise else "global"]
+    paper = paper_table(2 if classwise else 1)
+    shown = names(found)
+    drawn, axes = panels(len(shown) * len(METRICS), len(METRICS), 1.45, sharex=True, sharey="row")
+    falls = dict.fromkeys(shown, 0)
+    for row, name in enumerate(shown):
+        group = [result for result in found if result.setting == name]
+        whole = results.frame(group, "base").groupby("seed")["accuracy"].mean().mean()
+        means = class_means(group).groupby(["metric", "band"], sort=False)["accuracy"].mean()
+        for ax, metric in zip(axes[row * len(METRICS) :], METRICS, strict=False):
+            theirs = paper[paper["metric"] == metric]["value"] if is_the_papers(group) else None
+            _panel(ax, list(means[metric].items()), whole, colour, theirs)
+            if row == 0:
+                ax.set_title(METRIC_TITLES[metric], fontsize=10)
+        axes[row * len(METRICS)].set_ylabel(short(name, group), fontsize=8.5)
+        falls[name] = sum(counted_falls(one, metric)[1] > 0 for metric in METRICS for one in group) / len(group)
+    axes[-3].set_xlabel("neurons masked, from the highest-ranking tenth downwards", fontsize=9)
+    handles = [
+        Line2D([], [], color=colour, marker="o", ms=4, label="ours"),
+        Line2D([], [], color=colour, lw=4, label="a fall"),
+        Line2D([], [], color=INK, ls=":", marker="x", ms=5, label="the paper's"),
+        Line2D([], [], color=MUTED, lw=1, label="nothing masked"),
+    ]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=4)
+    ranked = "for each class" if classwise else "over the whole dataset"
+    caption = f"Accuracy (%) after masking a tenth of the neurons ranked {ranked}. A right ranking rises throughout."
+    counts = listed([f"{TITLES[name]} with {count:.2g} of five metrics" for name, count in falls.items()])
+    return fragments.figure(drawn, label, caption, f"It falls although it should rise: {counts}.", found)
+
+
+def _panel(ax: Axes, points: list[tuple[str, float]], whole: float, colour: str, theirs) -> None:
+    ys = [100 * y for _, y in points]
+    ax.axhline(100 * whole, color=MUTED, lw=1)
+    if theirs is not None:
+        ax.plot(range(len(ys)), list(theirs), color=INK, ls=":", marker="x", ms=4, lw=1)
+    ax.plot(range(len(ys)), ys, color=colour, marker="o", ms=3.5, lw=1.3)
+    for x, (first, second) in enumerate(pairwise(ys)):
+        if second < first:
+            ax.plot([x, x + 1], [first, second], color=colour, lw=4, solid_capstyle="butt")
+    ax.set_xticks([0, len(ys) - 1], [f"{points[0][0]}%", f"{points[-1][0]}%"], fontsize=8)
+    ax.tick_params(axis="y", labelsize=8)
+    ax.margins(x=0.12)
