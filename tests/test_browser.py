@@ -1,16 +1,27 @@
-"""The built book in a real browser, headless Chromium: every page loads, whole, silent and on a narrow screen too."""
+"""The built book in a real browser, headless Chromium: every page loads, whole, silent and on a narrow screen too; it
+can be read by everyone, and what answers to the reader answers rightly.
 
+tests/vendor/axe.min.js is axe-core as it is published (MPL 2.0): the checks need no network.
+"""
+
+import re
 import shutil
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urldefrag
 
+import numpy as np
 import pytest
+
+from nssutils.companion import claims, results
+from nssutils.companion.fragments import METRIC_TITLES, TITLES
 
 pytestmark = pytest.mark.browser
 
-NARROW = 400  # pixels: a phone
+AXE = (Path(__file__).with_name("vendor") / "axe.min.js").read_text()
+NARROW, WIDE = 400, 1280  # pixels: a phone, a laptop
 FLAGS = [
     "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -29,7 +40,26 @@ return {
   raw: document.querySelector('main').innerText.match(/(```|~~~|:::)\\{\\w+\\}|^:(name|alt):/m) || [],
   width: document.documentElement.scrollWidth,
   title: document.querySelector('h1') ? document.querySelector('h1').innerText : '',
+  drawings: all('.drawing > svg').filter(s => !s.getAttribute('aria-label')).length,
+  captions: all('figure.shown figcaption').map(c => c.innerText.replace(/^(Table|Fig\\.) \\S+/, ''))
+    .filter(text => text.trim().split(/\\s+/).length > 30),
+  nameless: all('.grid tbody tr').filter(r => !r.firstElementChild.matches('th[scope=row]')).length,
+  open: all('article details[open]').length,
+  injected: all('article pre').filter(p => p.innerText.startsWith('# Parameters')).length,
+  weight: performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation'))
+    .reduce((sum, r) => sum + r.encodedBodySize, 0),
 };
+"""
+
+# Every serious or critical finding of axe-core, as "rule: place".
+AXE_RUN = """
+const done = arguments[arguments.length - 1];
+document.documentElement.dataset.theme = document.documentElement.dataset.mode = arguments[0];
+const whole = { include: [['body']] };
+axe.run(whole, { resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice'] })
+  .then(({ violations }) => done(violations.filter(v => ['serious', 'critical'].includes(v.impact))
+    .flatMap(v => v.nodes.slice(0, 3).map(n => `${v.id}: ${n.target.join(' ')}`))))
+  .catch(error => done([String(error)]));
 """
 
 
@@ -49,10 +79,15 @@ def driver(tmp_path_factory):
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(service))
     # A window cannot be made this narrow; the page can.
-    metrics = {"width": NARROW, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    wide(driver, NARROW)
+    driver.set_script_timeout(120)
     yield driver
     driver.quit()
+
+
+def wide(driver, width):
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -97,6 +132,136 @@ def test_no_broken_image(pages):
 
 def test_every_image_has_alt_text(pages):
     assert of_every_page(pages, "mute") == {}
+
+
+def test_every_drawing_says_what_it_shows(pages):
+    assert of_every_page(pages, "drawings") == {}
+
+
+def test_every_caption_is_read_in_a_breath(pages):
+    assert of_every_page(pages, "captions") == {}
+
+
+def test_every_row_has_a_head(pages):
+    assert of_every_page(pages, "nameless") == {}
+
+
+def test_what_is_folded_is_closed_and_parameters_are_shown_once(pages):
+    assert of_every_page(pages, "open") == of_every_page(pages, "injected") == {}
+
+
+def test_no_page_is_heavy(pages):
+    assert {page: facts["weight"] for page, facts in pages.items() if facts["weight"] > 1_500_000} == {}
+
+
+def test_the_first_address_has_a_title_and_a_language(pages, built_book):
+    text = (built_book / "index.html").read_text()
+    assert '<html lang="en">' in text and "<title>NeuSemSlice, executable</title>" in text
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_everyone_can_read_it(driver, pages, theme):
+    found = {}
+    for page in pages:
+        driver.get(page)
+        driver.execute_script(AXE)
+        found[page.rpartition("/")[2]] = driver.execute_async_script(AXE_RUN, theme)
+    assert {page: problems for page, problems in found.items() if problems} == {}
+
+
+def test_no_table_is_cut_on_a_laptop(driver, pages):
+    cut = {}
+    wide(driver, WIDE)
+    for page in pages:
+        driver.get(page)
+        cut[page.rpartition("/")[2]] = driver.execute_script(
+            "return [...document.querySelectorAll('.shown-table > .grid')]"
+            ".filter(g => g.scrollWidth > g.clientWidth + 1).map(g => g.parentElement.id)"
+        )
+    wide(driver, NARROW)
+    assert {page: tables for page, tables in cut.items() if tables} == {}
+
+
+def page_named(pages, name):
+    return next(page for page in pages if page.endswith(f"/{name}.html"))
+
+
+def test_hovering_reads_what_the_results_have(driver, pages):
+    driver.get(page_named(pages, "rq1_slicing"))
+    read = driver.execute_script(
+        """
+        const figure = document.getElementById('fig-5'), svg = figure.querySelector('svg');
+        const curves = JSON.parse(figure.querySelector('script.touch').textContent);
+        return curves.map(curve => {
+          const [x, y] = curve.points[0];
+          const at = new DOMPoint(x, y).matrixTransform(svg.getScreenCTM());
+          // Only this curve is left, so that the nearest point is its own.
+          figure.querySelectorAll('input').forEach(box => {
+            const mine = [curve.selection, curve.metric].includes(box.parentElement.innerText.trim());
+            if (box.checked !== mine) box.click();
+          });
+          const event = { clientX: at.x, clientY: at.y, bubbles: true };
+          figure.querySelector('.drawing').dispatchEvent(new PointerEvent('pointermove', event));
+          return figure.querySelector('output').value;
+        });
+        """
+    )
+    found, shown = results.published("rq1_slicing"), 0
+    for text in read:
+        said = re.fullmatch(
+            r"(.+?), (\S+?), (\S+), (?:theta|top) ([\d.]+)%?: ([\d.]+)% left out, accuracy ([\d.]+)%", text
+        )
+        if not said:  # NNSlicer's curve has no metric
+            continue
+        title, selection, metric, at, rate, accuracy = said.groups()
+        at = float(at) if selection == "semantic" else float(at) / 100
+        rows = [
+            row
+            for one in found
+            if TITLES[one.setting] == title
+            for row in one.tables["points"]
+            if (row["method"], METRIC_TITLES[row["metric"]]) == (selection, metric) and np.isclose(row["at"], at)
+        ]
+        for value, column in ((rate, "compression_rate"), (accuracy, "accuracy")):
+            assert float(value) == pytest.approx(100 * np.mean([row[column] for row in rows]), abs=0.0051)
+        shown += 1
+    assert shown >= 3 * 3 * 5
+
+
+def test_a_switch_takes_a_curve_away_and_keys_read_on(driver, pages):
+    driver.get(page_named(pages, "rq1_slicing"))
+    left, text = driver.execute_script(
+        """
+        const figure = document.getElementById('fig-5');
+        const label = [...figure.querySelectorAll('label')].find(each => each.innerText.trim() === 'global');
+        label.querySelector('input').click();
+        const parts = [...figure.querySelectorAll('[id*="-global-"]')].filter(p => p.style.display !== 'none');
+        const drawing = figure.querySelector('.drawing');
+        const press = key => drawing.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
+        press('ArrowRight'); press('ArrowRight'); press('ArrowDown');
+        return [parts.length, figure.querySelector('output').value];
+        """
+    )
+    assert left == 0
+    assert "left out, accuracy" in text
+
+
+def test_the_ledger_filters_and_sorts(driver, pages):
+    driver.get(page_named(pages, "claims"))
+    rows, counted, first = driver.execute_script(
+        """
+        const form = document.querySelector('.claims-filter');
+        const set = (name, value) => { form.elements[name].value = value; form.dispatchEvent(new Event('input')); };
+        set('verdict', 'contradicted');
+        const rows = [...document.querySelectorAll('.claims tbody tr')].filter(r => !r.hidden).length;
+        const counted = form.elements.count.value;
+        set('verdict', ''); set('order', 'verdict');
+        return [rows, counted, document.querySelector('.claims tbody tr').dataset.verdict];
+        """
+    )
+    overall = claims.overall(claims.ledger(claims.published()))["verdict"]
+    assert rows == (overall == "contradicted").sum() and counted == f"{rows} of {len(overall)} claims"
+    assert first == "reproduced"
 
 
 def test_no_directive_is_left_as_text(pages):

@@ -116,9 +116,10 @@ def test_what_the_paper_removed_first_follows_from_its_table():
 
 def test_rq2_curves_have_a_panel_a_setting(here):
     drawn = figures.rq2_curves([pruning_result(), pruning_result(setting="mlp-fmnist")], "f")
-    titles = [ax.get_title() for ax in drawn.axes]
-    assert titles[0].startswith("MLP-MNIST") and titles[1].startswith("MLP-FMNIST")
-    assert len(drawn.axes[0].lines) == 16  # eight courses, eight stops
+    assert [ax.get_title() for ax in drawn.axes[:4]] == ["LAMP", "Glob", "Unif+", "ERK"]
+    assert [drawn.axes[i].get_ylabel() for i in (0, 4)] == ["MLP-MNIST\npaper, n = 1", "MLP-FMNIST\npaper, n = 1"]
+    assert {len(ax.lines) for ax in drawn.axes} == {4}  # two courses, two stops
+    assert "ahead with most pruners in 2 of 2 settings" in (here / "_generated" / "f.md").read_text()
     assert (here / "_generated" / "f.svg").exists()
 
 

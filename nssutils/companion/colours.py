@@ -10,6 +10,8 @@ from io import StringIO
 import matplotlib
 from matplotlib.figure import Figure
 
+MARKERS = re.compile(r'(<g[^>]*)>(\s*(?:<use [^>]*style="([^"]*)"/>\s*)+)</g>')
+
 # name: (on a light page, on a dark one)
 PALETTE = {
     "ink": ("#1c2025", "#e8eaed"),  # text and axes, and methods that are the yardstick: everything trained, unsliced
@@ -51,12 +53,21 @@ def svg(drawn: Figure, prefix: str) -> str:
     drawn.savefig(out, format="svg", metadata={"Date": None}, bbox_inches="tight" if _fits(drawn) else None)
     text = out.getvalue()
     text = text[text.index("<svg") :]
+    text = re.sub(r"(\.\d\d)\d+", r"\1", text)  # a hundredth of a point is finer than any screen
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r'<g id="[A-Za-z]+[\dA-Za-z]*_\d+">', "<g>", text)
     text = re.sub(r'(\bid="|"#|url\(#)(?=\w)', rf"\1{prefix}-", text)
+    text = MARKERS.sub(_styled_once, text)
     for name, light in LIGHT.items():
         text = text.replace(f": {light}", f": var(--figure-{name}, {light})")
     return text
+
+
+def _styled_once(found: re.Match) -> str:
+    """A group of markers with their style at the group, where they have it in common: half the size."""
+    head, inside, style = found.groups()
+    own = f' style="{style}"'
+    return f"{head}{own}>{inside.replace(own, '')}</g>" if inside.count(own) == inside.count("<use ") else found[0]
 
 
 def _fits(drawn: Figure) -> bool:

@@ -11,6 +11,7 @@ import pandas as pd
 
 NONE: Mapping[str, str] = {}
 BEST = "★"
+LONG = 22  # letters, beyond which a row's name may be broken
 NUMBER = re.compile(r"[-+]?\d[\d,]*\.?\d*")
 HALF = re.compile(r" ± (\S+)")
 # The little markup that cells have. A link is to a page of the book.
@@ -81,21 +82,24 @@ def _table(rows: pd.DataFrame, texts: int, title: str, scales: Mapping[str, str]
     caption = f"<caption>{title}</caption>" if title else ""
     words = " words" if texts == len(rows.columns) else ""
     first = 1 if words else texts
+    letters = (
+        0 if words else max(sum(len(str(cell)) for cell in row if not isinstance(cell, tuple)) for row in rows.values)
+    )
     columns = len(rows.columns) + 2 * len(pairs)
-    dense = " dense" * (columns > 9) + " densest" * (columns > 14)
+    dense = " dense" * (columns > 6) + " densest" * (columns > 12 or letters > 110)
     body, before = [], None
     for row in rows.itertuples(index=False):
         cells = []
         for at, (name, cell) in enumerate(zip(rows, row, strict=True)):
             if at < first:
                 known = before is not None and at < first - 1 and before[: at + 1] == row[: at + 1]
-                again = ' class="again"' if known else ""
+                again = ' class="again"' if known else ' class="long"' if len(str(cell)) > LONG else ""
                 scale = f" {_scale(cell, scales)}" if name == "setting" else ""
                 cells.append(f'<th scope="row"{again}>{_inline(cell)}{scale}</th>')
             elif name in pairs:
                 cells += _three(cell)
             else:
-                cells.append(f"<td{_grey(cell)}>{_number(cell)}</td>")
+                cells.append(f"<td{_kind(cell)}>{_number(cell)}</td>")
         body.append(f"<tr>{''.join(cells)}</tr>")
         before = row
     lines = "\n".join(body)
@@ -135,13 +139,14 @@ def _scale(name: str, scales: Mapping[str, str]) -> str:
     return scales.get(str(name).partition(",")[0], "")
 
 
-def _grey(cell: str) -> str:
-    return ' class="same"' if str(cell).startswith("≈") else ""
+def _kind(cell: str) -> str:
+    """A cell's class: what cannot be told is grey, several numbers in one may be broken."""
+    return ' class="same"' if str(cell).startswith("≈") else ' class="several"' if " (" in str(cell) else ""
 
 
 def _number(cell: str) -> str:
-    """A cell of numbers: the interval small, a minus as one."""
-    text = HALF.sub(r' <small class="half">±\1</small>', _inline(cell))
+    """A cell of numbers: the interval small, a minus as one, several in one not broken."""
+    text = HALF.sub(r' <small class="half">±\1</small>', _inline(cell)).replace(" / ", "\u202f/\u202f")
     return re.sub(r"(^|[ ≈(])-(?=\d)", r"\1−", text)
 
 

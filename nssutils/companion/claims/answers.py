@@ -21,6 +21,11 @@ from nssutils.companion.results import DATA, Result
 FINDINGS = ("rq1_slicing", "rq3_readaptation", "rq4_incremental")  # whose headline claims the first page tells
 
 
+ARROWS = (
+    '<p class="arrows">↑ points the way that is claimed, ↓ the contrary, by too few networks or too little to tell.</p>'
+)
+
+
 @cache
 def questions() -> dict[str, dict]:
     """By chapter: part (its name), question, and the ids of the claims that answer it."""
@@ -37,7 +42,7 @@ def answer(found: Mapping[str, list[Result]], chapter: str, label: str) -> HTML:
         f"<dd>{_badge(rules.weakest(mine['verdict']))} {_settings(mine)}</dd></div>"
         for name, mine in judged.items()
     )
-    body = f"<dl>{rows}</dl>" if rows else f"<p>{_without_claims(found.get(chapter, []))}</p>"
+    body = f"<dl>{rows}</dl>{ARROWS}" if rows else f"<p>{_without_claims(found.get(chapter, []))}</p>"
     return _written(
         f'<aside class="answer" aria-label="The answer"><p class="question">{asked["question"]}</p>{body}</aside>',
         label,
@@ -87,7 +92,7 @@ def _settings(mine: pd.DataFrame) -> str:
     few = mine[mine["verdict"] == rules.UNTOLD]
     if len(few):
         pointing = ", ".join(NAMES[one.setting] + {1: " ↑", -1: " ↓", 0: ""}[one.tendency] for one in few.itertuples())
-        parts.append(f"? cannot be told yet: {pointing}")
+        parts.append(f"? not yet told: {pointing}")
     rest = mine[mine["verdict"] == rules.UNTESTABLE]
     if len(rest):
         parts.append(f"– not testable: {', '.join(NAMES[setting] for setting in rest['setting'])}")

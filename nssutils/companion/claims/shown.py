@@ -81,6 +81,8 @@ def claims_ledger(judged: pd.DataFrame, label: str) -> HTML:
         '<form class="claims-filter" role="search" aria-label="Filter the claims">\n'
         f'<label>Verdict <select name="verdict"><option value="">all</option>{verdicts}</select></label>\n'
         f'<label>Chapter <select name="chapter"><option value="">all</option>{chapters}</select></label>\n'
+        '<label>Order <select name="order"><option value="">as in the paper</option>'
+        '<option value="verdict">by verdict</option></select></label>\n'
         '<label>Words <input type="search" name="words"></label>\n'
         f'<output name="count">{len(whole)} of {len(whole)} claims</output>\n</form>\n'
         f'<div class="claims-rows" tabindex="0"><table class="table"><thead><tr>{head}</tr></thead>\n'

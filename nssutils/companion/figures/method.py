@@ -104,8 +104,8 @@ def _network(ax: Axes, rows: pd.DataFrame, colours, kept: np.ndarray | None) -> 
     columns.append(np.linspace(0.1, 0.9, ENDS["output"]))
     for x, (left, right) in enumerate(pairwise(columns)):
         pairs = [(a, b) for a in left for b in right][::3]
-        for a, b in pairs:
-            ax.plot([x, x + 1], [a, b], color=LINE, lw=0.5, zorder=1)
+        ends = [end for a, b in pairs for end in ((x, a), (x + 1, b), (np.nan, np.nan))]  # one path, broken
+        ax.plot(*zip(*ends, strict=True), color=LINE, lw=0.5, zorder=1)
     for x, (at, ys) in enumerate(members, start=1):
         ax.scatter(
             np.full(len(at), x), ys, c=[colours[i] for i in at], s=62, edgecolors=MUTED, linewidths=0.5, zorder=2

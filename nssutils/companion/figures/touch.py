@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from nssutils.companion.fragments import METRIC_TITLES, TITLES
 
+SELECTIONS = {"nnslicer": "NNSlicer"}
 POINTS_AN_INCH = 72  # an SVG's unit
 
 
@@ -45,7 +46,7 @@ def html(drawn: Figure, curves: list[Curve]) -> str:
             {
                 "id": one["id"],
                 "setting": TITLES[one["setting"]],
-                "selection": one["selection"],
+                "selection": SELECTIONS.get(one["selection"], one["selection"]),
                 "metric": METRIC_TITLES.get(one["metric"], ""),
                 "points": [
                     [round(left, 1), round(height - up, 1), at, round(x, 4), round(y, 4)]

@@ -238,8 +238,8 @@ def rq1_deeparc(found: list[Result], label: str) -> Markdown:
             table.append(
                 {
                     "setting": TITLES[setting],
-                    "highest similarity": beside_paper(f"{highest.mean():.3f}", theirs(setting, "similarity")),
                     "threshold": threshold,
+                    "highest similarity": beside_paper(f"{highest.mean():.3f}", theirs(setting, "similarity")),
                     "units removed, by seed": ", ".join(map(str, mine["units"])),
                     "compression (%)": beside_paper(rate, theirs(setting, "rate", threshold)),
                     "accuracy (%)": beside_paper(accuracy, theirs(setting, "accuracy", threshold)),
@@ -250,7 +250,7 @@ def rq1_deeparc(found: list[Result], label: str) -> Markdown:
         "DeepArc removes units that are more similar than a threshold to the one before; beside it, "
         f"the semantic slice ({METRIC_TITLES[metric]}) of that size."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, found, note="Nothing is retrained.")
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note="Nothing is retrained.")
 
 
 def _beside(found: list[Result], setting: str, removed: pd.DataFrame, metric: str) -> pd.Series:

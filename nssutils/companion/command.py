@@ -1,0 +1,49 @@
+"""The `nss` command's first word: what needs no torch is answered at once, all else is runner's."""
+
+import sys
+
+from nssutils.errors import near_miss
+
+WORDS = {
+    "slice": "slice a network of your own: what is left of it, and the smaller network in a file",
+    "run": "execute a chapter (nss run CHAPTER --help: its parameters)",
+    "list": "what the store of results holds, stale results apart, and what is missing",
+    "claims": "what becomes of the paper's claims: how many have which verdict, by the results at hand",
+    "fill": "compute what the store lacks at a preset, the most informative first; stop when time is up",
+    "certify": "record what the present code computes at preset smoke, so that results of code that does so hold",
+    "publish": "copy this machine's results of a chapter to data/results",
+    "book": "execute every chapter, one after another, and build the book",
+    "train": "a step of the workflow: train a setting's network",
+    "page": "a step of the workflow: execute a chapter for the book",
+    "pages": "a step of the workflow: build the pages of the executed chapters",
+}
+NEXT = """nss runs the chapters of the NeuSemSlice companion. What next?
+
+  make book                       the book at preset smoke, from nothing, in minutes
+  nss claims                      what became of the paper's claims
+  nss run pilot_global --help     what one chapter can be asked
+  nss slice --help                slice a network of your own
+  nss --help                      every command"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code 0, 1 where something failed, 2 where the command was wrong."""
+    given = sys.argv[1:] if argv is None else argv
+    if not given:
+        print(NEXT)
+        return 0
+    if given[0] in ("-h", "--help"):
+        print("usage: nss COMMAND ...\n\ncommands (nss COMMAND --help says more):")
+        print("\n".join(f"  {word:<9}{text}" for word, text in WORDS.items()))
+        return 0
+    if given[0] not in WORDS:
+        known = ", ".join(WORDS)
+        print(f"nss: unknown command {given[0]!r}; known: {known}.{near_miss(given[0], WORDS)}", file=sys.stderr)
+        return 2
+    from nssutils.companion import runner  # torch, papermill and matplotlib: seconds
+
+    return runner.main(given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
