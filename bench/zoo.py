@@ -23,7 +23,7 @@ try:
     import timm
     import torch_pruning
 except ImportError as error:
-    sys.exit(f"bench/zoo.py needs {error.name}, which only it uses: pip install timm torch-pruning (the extra `zoo`)")
+    timm, lacking = None, error.name
 
 TIMM = """mobilevit_xxs edgenext_xx_small mobilenetv3_small_050 ese_vovnet19b_slim_dw repghostnet_050 tinynet_d
 efficientvit_m0 ghostnet_050 regnetx_002 cspnext_tiny starnet_s1 xcit_nano_12_p8_224 cs3darknet_focus_s efficientvit_b0
@@ -106,26 +106,33 @@ def torch_pruned(net: nn.Module, x: torch.Tensor) -> bool:
     return sum(p.numel() for p in net.parameters()) < before
 
 
-warnings.simplefilter("ignore")
-torch.manual_seed(0)
-totals: dict[str, dict[str, int]] = {}
-for collection, name, make, size in networks(sys.argv[1:]):
-    net = lively(make())
-    if sum(p.numel() for p in net.parameters()) >= 200e6:
-        continue
-    x, began = torch.rand(2, 3, size, size), time.perf_counter()
-    try:
-        found = looked_at(net, x)
-    except NssError as error:
-        found = dict.fromkeys(COLUMNS, False) | {"networks": True, "refused by name": True}
-        print(f"{name}: {error}")
-    seconds = time.perf_counter() - began
-    found["torch-pruning"] = torch_pruned(copy.deepcopy(net), x)
-    row = totals.setdefault(collection, dict.fromkeys(COLUMNS, 0))
-    for column, value in found.items():
-        row[column] += value
-    lacking = ", ".join(c for c in COLUMNS if found[c] != (c not in ("wrong", "refused by name")))
-    print(f"{collection} {name}: {seconds:.1f} s{'; ' + lacking if lacking else ''}", flush=True)
-print("\n| |", " | ".join(COLUMNS), "|\n|:---|" + "---:|" * len(COLUMNS))
-for collection, row in totals.items():
-    print(f"| {collection} |", " | ".join(str(row[column]) for column in COLUMNS), "|")
+def main(asked: list[str]) -> None:
+    warnings.simplefilter("ignore")
+    torch.manual_seed(0)
+    totals: dict[str, dict[str, int]] = {}
+    for collection, name, make, size in networks(asked):
+        net = lively(make())
+        if sum(p.numel() for p in net.parameters()) >= 200e6:
+            continue
+        x, began = torch.rand(2, 3, size, size), time.perf_counter()
+        try:
+            found = looked_at(net, x)
+        except NssError as error:
+            found = dict.fromkeys(COLUMNS, False) | {"networks": True, "refused by name": True}
+            print(f"{name}: {error}")
+        seconds = time.perf_counter() - began
+        found["torch-pruning"] = torch_pruned(copy.deepcopy(net), x)
+        row = totals.setdefault(collection, dict.fromkeys(COLUMNS, 0))
+        for column, value in found.items():
+            row[column] += value
+        missed = ", ".join(c for c in COLUMNS if found[c] != (c not in ("wrong", "refused by name")))
+        print(f"{collection} {name}: {seconds:.1f} s{'; ' + missed if missed else ''}", flush=True)
+    print("\n| |", " | ".join(COLUMNS), "|\n|:---|" + "---:|" * len(COLUMNS))
+    for collection, row in totals.items():
+        print(f"| {collection} |", " | ".join(str(row[column]) for column in COLUMNS), "|")
+
+
+if __name__ == "__main__":
+    if timm is None:
+        sys.exit(f"bench/zoo.py needs {lacking}, which only it uses: pip install timm torch-pruning (the extra `zoo`)")
+    main(sys.argv[1:])

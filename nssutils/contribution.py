@@ -200,7 +200,10 @@ def _check_outputs(traced: fx.GraphModule, x: Tensor, n_classes: int) -> None:
     out = graphs.run(traced, {}, x)
     if not isinstance(out, Tensor) or out.dim() != 2 or len(out) != len(x):
         shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise ContributionError(f"the network gives {shape} for {len(x)} samples, expected logits ({len(x)}, classes).")
+        raise ContributionError(
+            f"the network gives {shape} for {len(x)} samples, expected logits ({len(x)}, classes); one of several "
+            "outputs can be picked by a module around the network, as net(x)['logits']."
+        )
     if out.shape[1] < n_classes:
         raise ContributionError(f"{n_classes} classes given, but the network has {out.shape[1]} outputs.")
 

@@ -27,20 +27,22 @@ def whole(net: nn.Module, modules: Iterable[str] | None = None) -> dict[str, Ten
     return {name: torch.ones_like(net.get_parameter(name), dtype=torch.bool) for name in names}
 
 
-def connecting(net: nn.Module, masks) -> dict[str, Tensor]:
+def connecting(net: nn.Module, masks, x: Tensor | None = None) -> dict[str, Tensor]:
     """The elements that connect critical neurons to critical neurons, with their biases and batch normalisation.
 
     `masks` is a Slice or {layer: bool (width,)}. These are the parameters that neurons.count_kept counts: the rows and
-    columns of kept neurons, of the output layer the columns.
+    columns of kept neurons, of the output layer the columns. `x` is an example, for a network whose inputs cannot be
+    guessed.
     """
-    return _elements(net, masks, lambda outputs, inputs: outputs[:, None] & inputs[None, :])
+    return _elements(net, masks, x, lambda outputs, inputs: outputs[:, None] & inputs[None, :])
 
 
-def determining(net: nn.Module, masks, outputs: Tensor) -> dict[str, Tensor]:
+def determining(net: nn.Module, masks, outputs: Tensor, x: Tensor | None = None) -> dict[str, Tensor]:
     """The elements on which the given outputs, bool (n_classes,), of the masked network depend: all weights into
-    critical neurons, their biases and batch normalisation, and the output layer's rows of these outputs."""
-    found = _elements(net, masks, lambda rows, inputs: rows[:, None].expand(-1, len(inputs)))
-    last = head(net)
+    critical neurons, their biases and batch normalisation, and the output layer's rows of these outputs. `x` as in
+    `connecting`."""
+    found = _elements(net, masks, x, lambda rows, inputs: rows[:, None].expand(-1, len(inputs)))
+    last = head(net, x)
     for name in (name for name in found if name.rpartition(".")[0] == last):
         rows = outputs.to(found[name].device)
         found[name] = found[name] & rows.view(-1, *[1] * (found[name].dim() - 1))
@@ -153,11 +155,13 @@ def _order(n: int, weights: Tensor | None, generator: torch.Generator) -> Tensor
     return torch.multinomial(weights, n, replacement=True, generator=generator)
 
 
-def head(net: nn.Module) -> str:
-    """The name of the output layer."""
-    traced = graphs.trace(net)
+def head(net: nn.Module, x: Tensor | None = None) -> str:
+    """The name of the output layer. `x` as in `connecting`. Raises FreezingError where the output has none."""
+    traced = graphs.trace(net, x)
     node = next(node for node in traced.graph.nodes if node.op == "output")
     while graphs.kind(traced, node) != "weighted":
+        if not node.all_input_nodes:
+            raise FreezingError(f"the output of {type(net).__name__} comes from {node.name!r}, expected a layer.")
         node = node.all_input_nodes[0]
     return node.target
 
@@ -196,6 +200,8 @@ def _partly(net: nn.Module, trainable: Elements, statistics: Mapping[str, Tensor
     return [(tensor, mask, tensor.detach().clone()) for tensor, mask in found if not mask.all()]
 
 
-def _elements(net: nn.Module, masks, pairs: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
+def _elements(
+    net: nn.Module, masks, x: Tensor | None, pairs: Callable[[Tensor, Tensor], Tensor]
+) -> dict[str, Tensor]:  # fmt: skip
     """{parameter: bool}; `pairs` says of kept outputs and inputs, both bool, which weights (out, in) are meant."""
-    return neurons.kept_elements(net, dict(getattr(masks, "masks", masks)), pairs=pairs)
+    return neurons.kept_elements(net, dict(getattr(masks, "masks", masks)), x, pairs)

@@ -9,6 +9,7 @@ import builtins
 import copy
 import inspect
 import operator
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -220,7 +221,8 @@ def trace(net: nn.Module, x: Tensor | None = None) -> fx.GraphModule:
     except Exception as error:
         raise UnsupportedNetwork(
             f"the dataflow of {type(net).__name__} cannot be traced ({_words(error)}). Expected a forward() of one "
-            "tensor, whose path does not depend on the values in it."
+            "tensor, whose path does not depend on the values in it; a network of several inputs can be called by a "
+            "module around it that takes them in one."
         ) from error
 
 
@@ -303,7 +305,7 @@ def device(net: nn.Module) -> torch.device:
 
 
 class _Symbolic(fx.Tracer):
-    """fx's tracer with torch.nn's layers, subclasses that compute as they do, and einops' layers as leaves."""
+    """fx's tracer whose leaves are torch.nn's layers and subclasses that compute as they do."""
 
     proxy_buffer_attributes = True
 
@@ -327,11 +329,11 @@ _WITHIN = (
 
 
 def is_leaf(module: nn.Module) -> bool:
-    """Whether a module is one operation: torch's layers, what inherits their forward(), stochastic depth, einops."""
+    """Whether a module is one operation: torch's layers, what inherits their forward(), stochastic depth."""
     if isinstance(module, _WITHIN):
         return False
     forward = next((base for base in type(module).__mro__ if "forward" in vars(base)), type(module)).__module__
-    return forward.startswith(("torch.nn.", "torch.ao.", "einops.")) or isinstance(module, ops.StochasticDepth)
+    return forward.startswith(("torch.nn.", "torch.ao.")) or isinstance(module, ops.StochasticDepth)
 
 
 # A batch that no other size of a network is likely to be a multiple of: it tells the batch's sizes from all others.
@@ -349,6 +351,7 @@ class _Concrete(_Symbolic):
     def trace(self, net: nn.Module, *args) -> fx.Graph:
         with self.mode:
             self.x = torch.empty(_BATCH, *self.like.shape[1:], dtype=self.like.dtype, device=device(net))
+        _tell_einops()
         with _factories():
             return super().trace(net, *args)
 
@@ -467,6 +470,12 @@ def _product(numbers):
     for number in numbers:
         total = number * total
     return total
+
+
+def _tell_einops() -> None:
+    """Where einops is in use, let its functions take a symbol for what it is: they look up how to reshape by type."""
+    if backends := sys.modules.get("einops._backends"):
+        backends._type2backend[_Beside] = backends.get_backend(torch.empty(0))
 
 
 @contextmanager

@@ -65,15 +65,36 @@ def of_task(net: nn.Module, classes: Tensor) -> nn.Module:
     return copied
 
 
-def trainable(net: nn.Module, critical, task_a: Tensor, n_classes: int, replay: bool = False) -> dict[str, Tensor]:
+def widened(net: nn.Module, count: int, x: Tensor | None = None) -> nn.Module:
+    """A copy of the network whose output layer has `count` more rows, for classes that it does not know yet, drawn as
+    torch draws a new layer's; all others are as they were. `x` is an example, as in freezing.connecting.
+
+    Raises NssError for an output layer that is not Linear.
+    """
+    copied, name = copy.deepcopy(net), freezing.head(net, x)
+    old = copied.get_submodule(name)
+    if not isinstance(old, nn.Linear):
+        raise NssError(f"the output layer {name!r} is a {type(old).__name__}, expected Linear, to give it more rows.")
+    new = nn.Linear(old.in_features, old.out_features + count, old.bias is not None).to(old.weight)
+    with torch.no_grad():
+        for mine, known in zip(new.parameters(), old.parameters(), strict=True):
+            mine[: old.out_features] = known
+    copied.set_submodule(name, new)
+    return copied
+
+
+def trainable(
+    net: nn.Module, critical, task_a: Tensor, n_classes: int, replay: bool = False, x: Tensor | None = None
+) -> dict[str, Tensor]:  # fmt: skip
     """What may change while task B is learned: {parameter: bool}, all that task A's logits, read with the slice's mask
     on, do not depend on; with `replay` also task A's rows of the output layer and batch normalisation.
 
-    Frozen are the weights into critical neurons, their biases and batch normalisation, and A's rows of the head.
+    Frozen are the weights into critical neurons, their biases and batch normalisation, and A's rows of the head. `x` is
+    an example, as in freezing.connecting.
     """
     rows = torch.zeros(n_classes, dtype=torch.bool)
     rows[task_a] = not replay
-    frozen = freezing.determining(net, critical, rows)
+    frozen = freezing.determining(net, critical, rows, x)
     if replay:
         norms = {name for name, module in net.named_modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)}
         frozen = {name: mask for name, mask in frozen.items() if name.rpartition(".")[0] not in norms}
@@ -108,7 +129,7 @@ def learn(
         return F.cross_entropy(torch.cat(logits), torch.cat([y[batch][~old], y[batch][old]]))
 
     # The traced network shares the modules, so that one can be masked and the other not.
-    with neurons.masked(graphs.trace(net), critical or {}) as masked:
+    with neurons.masked(graphs.trace(net, x), critical or {}) as masked:
         return freezing.tune(
             net, elements, loss, len(x), lambda some: torch.optim.AdamW(some, lr),
             epochs=epochs, batch_size=batch_size, seed=seed, reduced=reduced, decay=True,

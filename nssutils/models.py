@@ -5,7 +5,7 @@ from collections import OrderedDict
 from functools import partial
 
 from torch import nn
-from torchvision.models import resnet, vgg
+from torchvision.models import resnet, vgg, vision_transformer
 
 from nssutils import settings
 from nssutils.errors import NssError, near_miss
@@ -199,6 +199,17 @@ def lenet(width: float, channels: int, image_size: int, n_classes: int) -> nn.Se
     return nn.Sequential(OrderedDict(features=features, flatten=nn.Flatten(), classifier=classifier))
 
 
+def vit(width: float, channels: int, image_size: int, n_classes: int) -> vision_transformer.VisionTransformer:
+    """torchvision's vision transformer for small images: patches of 4 pixels, six blocks of three heads, as wide (192)
+    as DeiT-Tiny (Touvron et al. 2021), which has twelve."""
+    if channels != 3 or image_size % 4:
+        raise ModelError(
+            f"images of {channels} channels and {image_size} pixels given, expected 3 and a multiple of 4 for a ViT."
+        )
+    wide = 3 * _scaled(64, width)
+    return vision_transformer.VisionTransformer(image_size, 4, 6, 3, wide, 4 * wide, num_classes=n_classes)
+
+
 def _with_small_stem(net: resnet.ResNet, channels: int) -> resnet.ResNet:
     """For small images: a 3x3 convolution of stride 1 and no max-pooling before the stages."""
     width = net.layer1[0].conv1.in_channels
@@ -225,5 +236,6 @@ def count_parameters(net: nn.Module) -> int:
 
 BUILDERS = {
     "mlp": mlp, "alexnet": alexnet, "vgg16": vgg16, "resnet101": resnet101, "vgg19": vgg19, "resnet10": resnet10,
-    "lenet": lenet, **{f"resnet{depth}": partial(cifar_resnet, depth) for depth in (14, 44, 86, 110)},
+    "lenet": lenet, "resnet18": resnet18, "vit": vit,
+    **{f"resnet{depth}": partial(cifar_resnet, depth) for depth in (14, 44, 86, 110)},
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The six settings of the paper (Section 5.1), those of its peers' papers, and the presets they run at."""
+"""The six settings of the paper (Section 5.1), those of its peers' papers and two more, and the presets they run at."""
 
 import platform
 from dataclasses import dataclass, fields, replace
@@ -111,6 +111,17 @@ _PEERS |= {
     )
     for depth in (14, 44, 86, 110)
 }
+# Beyond the paper, as networks of a reader's own would be: torchvision's, one of them a transformer.
+_OWN = {
+    "resnet18-cifar10": Setting("resnet18-cifar10", model="resnet18", dataset="cifar10", **_CONV, **_WHOLE),
+    "vit-cifar10": Setting(
+        "vit-cifar10",
+        model="vit",
+        dataset="cifar10",
+        **(_CONV | dict(epochs=200, optimizer="adamw", lr=1e-3, weight_decay=0.05)),
+        **_WHOLE,
+    ),
+}
 
 # The paper's data, smaller networks, shorter training: all chapters take one core one to two hours a setting and seed.
 _QUICK = {
@@ -133,6 +144,8 @@ _QUICK = {
     "vgg19-imagenet10": dict(width=0.25, image_size=64, sizes=(), epochs=30, score_size=2_560, test_size=1_000),
     "resnet10-cifar10": dict(epochs=8, train_size=20_000, test_size=2_000),
     "lenet-mnist": dict(epochs=5),
+    "resnet18-cifar10": dict(width=0.25, epochs=10, score_size=5_000, test_size=2_000),
+    "vit-cifar10": dict(width=0.5, epochs=20, train_size=20_000, score_size=5_000, test_size=2_000),
 }
 # The deeper, the fewer images; the deepest are half as wide. A core trains each within a quarter of an hour.
 _DEEP = dict(image_size=16, batch_size=64, lr=0.05, test_size=2_000)
@@ -153,6 +166,8 @@ _OVERNIGHT = {
     "vgg19-imagenet10": dict(seeds=(0,), image_size=96, epochs=40, sizes=(48, 64, 96, 96), score_size=2_560),
     "resnet10-cifar10": dict(),
     "lenet-mnist": dict(),
+    "resnet18-cifar10": dict(epochs=16, sizes=(16, 24, 32, 32), score_size=5_000),
+    "vit-cifar10": dict(epochs=100, score_size=5_000),
     "resnet14-cifar10": dict(epochs=20, sizes=(16, 24, 32, 32)),
     "resnet44-cifar10": dict(seeds=(0,), epochs=16, sizes=(16, 16, 24, 32), test_size=5_000),
     "resnet86-cifar10": dict(seeds=(0,), epochs=12, sizes=(16, 16, 24, 32), test_size=2_000),
@@ -170,6 +185,8 @@ _SMOKE = {
     "vgg19-imagenet10": dict(width=0.125, epochs=5),
     "resnet10-cifar10": dict(width=0.5, epochs=6),
     "lenet-mnist": dict(epochs=8),
+    "resnet18-cifar10": dict(width=0.125, image_size=16, epochs=4),
+    "vit-cifar10": dict(width=0.125, image_size=16, epochs=20),
     "resnet14-cifar10": dict(width=0.25, image_size=8, epochs=4),
     "resnet44-cifar10": dict(width=0.25, image_size=8, batch_size=128, epochs=4),
     "resnet86-cifar10": dict(width=0.25, image_size=8, epochs=4),
@@ -178,7 +195,8 @@ _SMOKE = {
 
 NAMES = tuple(_PAPER)  # the paper's
 PEERS = tuple(_PEERS)
-KNOWN = NAMES + PEERS
+OWN = tuple(_OWN)
+KNOWN = NAMES + PEERS + OWN
 
 # What the machine decides: a measurement by either arithmetic stands on a machine that has only the other.
 MACHINES = ("reduced", "reduced_evaluation")
@@ -200,7 +218,7 @@ def get(name: str, preset: str = "paper", **changes) -> Setting:
     for change in changes:
         if change not in known:
             raise SettingError(f"unknown field {change!r}; known: {', '.join(known)}.{near_miss(change, known)}")
-    setting = (_PAPER | _PEERS)[name]
+    setting = (_PAPER | _PEERS | _OWN)[name]
     if preset == "quick":
         fast = dict(reduced_evaluation=setting.reduced)
         setting = replace(setting, preset="quick", seeds=(0, 1, 2), **(fast | _QUICK[name]))

@@ -1,7 +1,7 @@
 """Slices: which neurons are critical, by global, category-wise and semantic selection (Sections 2.3 and 3.3)."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +113,7 @@ def semantic_slice(
     net: nn.Module,
     x,
     y=None,
-    metric: str = "deeplift",
+    metric: str | Sequence[str] = "deeplift",
     theta: float | Iterable[float] = 0.95,
     *,
     n_classes: int | None = None,
@@ -121,9 +121,9 @@ def semantic_slice(
     spatial: str = "mean",
     centred: bool = True,
     step: int = 1,
-    scores: Masks | None = None,
+    scores: Mapping | None = None,
     skip_absent: bool = False,
-) -> Slice | dict[float, Slice]:
+) -> Slice | dict:
     """Semantic slicing (Section 3.3, Algorithm 1): per layer and class, the shortest run of the highest-ranking
     neurons, in steps of `step`, whose CKA with the whole layer reaches theta; then the union over the classes.
 
@@ -131,16 +131,24 @@ def semantic_slice(
     that gives both, which is gone through again for each: the labels, the contributions, the similarity. `scores`
     {layer: (n_classes, width)}, as from contribution.score, saves computing them from all of x; the similarity is
     measured on the first `samples` images of each class (not printed in the paper), on values as in
-    neurons.record(spatial=…). Several thetas are served by one pass: a dict {theta: Slice}. With `skip_absent` a class
-    without samples has no part in the slice. Raises SliceError for a theta outside [0, 1] or a step below 1, NssError
+    neurons.record(spatial=…). Several thetas are served by one pass: a dict {theta: Slice}; so are several metrics, a
+    dict {metric: what one metric gives}, whose `scores` are {metric: {layer: …}}. With `skip_absent` a class without
+    samples has no part in the slice. Raises SliceError for a theta outside [0, 1] or a step below 1, NssError
     for samples that cannot be used.
     """
+    if isinstance(metric, str):
+        given = None if scores is None else {metric: scores}
+        how = dict(samples=samples, spatial=spatial, centred=centred, step=step, skip_absent=skip_absent)
+        return semantic_slice(net, x, y, [metric], theta, n_classes=n_classes, scores=given, **how)[metric]
     n_classes = _count_classes(x, y, n_classes)
-    thetas = [theta] if isinstance(theta, int | float) else list(theta)
-    orders = _orders(_scores(net, x, y, metric, n_classes, scores, skip_absent))
-    curves = similarity_curves(net, x, y, {metric: orders}, n_classes, samples, spatial, centred, skip_absent)[metric]
-    slices = {t: at_theta(curves, orders, t, step) for t in thetas}
-    return slices[theta] if isinstance(theta, int | float) else slices
+    if scores is None:
+        scores = contribution.score(net, x, y, metric, n_classes, skip_absent=skip_absent)
+    orders = {each: _orders(scores[each]) for each in metric}
+    curves = similarity_curves(net, x, y, orders, n_classes, samples, spatial, centred, skip_absent)
+    if isinstance(theta, int | float):
+        return {each: at_theta(curves[each], orders[each], theta, step) for each in metric}
+    thetas = list(theta)
+    return {each: {t: at_theta(curves[each], orders[each], t, step) for t in thetas} for each in metric}
 
 
 def similarity_curves(
@@ -172,8 +180,9 @@ def similarity_curves(
                 f"class {c} has no sample; semantic slicing needs some of each of the {n_classes} classes."
             )
         for name, acts in (neurons.record(net, first[c], spatial) if c in first else {}).items():
-            for ranking, order in orders.items():
-                curves[ranking][name][c] = similarity.prefix_cka(acts, order[name][c], centred)
+            rankings = torch.stack([order[name][c] for order in orders.values()])
+            for ranking, curve in zip(orders, similarity.prefix_cka(acts, rankings, centred), strict=True):
+                curves[ranking][name][c] = curve
     return curves
 
 
@@ -223,7 +232,9 @@ def categorywise_slice(
 
     `scores` {layer: (n_classes, width)}, as from contribution.score, saves computing them.
     """
-    return top_share(_orders(_scores(net, x, y, metric, _count_classes(x, y, n_classes), scores)), share)
+    if scores is None:
+        scores = contribution.score(net, x, y, metric, _count_classes(x, y, n_classes))[metric]
+    return top_share(_orders(scores), share)
 
 
 def top_share(orders: Masks, share: float) -> Slice:
@@ -252,12 +263,6 @@ def _orders(scores: Masks) -> dict[str, Tensor]:
 
 def _count_classes(x, y, n_classes: int | None) -> int:
     return samples.count(x, y) if n_classes is None else n_classes
-
-
-def _scores(net, x, y, metric: str, n_classes: int, scores: Masks | None, skip_absent: bool = False) -> Masks:
-    if scores is not None:
-        return scores
-    return contribution.score(net, x, y, (metric,), n_classes, skip_absent=skip_absent)[metric]
 
 
 def _same(mine: Masks, theirs: Masks) -> bool:

@@ -177,12 +177,11 @@ def test_there_are_claims_of_every_part_and_peer(judged):
     assert len(whole) >= 60
     assert set(whole["chapter"]) == set(judging.STUDIES) - {
         "nnslicer",
-        "deeparc",
         "sensitivity",
         "sensitivity_tasks",
         "method",
     }
-    assert set(whole["source"]) == {"NeuSemSlice", "NNSlicer", "DeepArc"}
+    assert set(whole["source"]) == {"NeuSemSlice", "NNSlicer", "DeepArc", "this book"}
     assert set(judged["verdict"]) <= set(rules.VERDICTS)
     assert set(whole["id"]) == set(claims.claims())
 
@@ -204,6 +203,25 @@ def test_each_claim_is_decided_by_a_table_or_figure_of_its_chapter():
 def test_each_judge_says_what_it_measures():
     for claim in claims.claims().values():
         assert claims.measured(claim).endswith("."), claim.id
+
+
+def test_deeparcs_claims_are_judged_over_its_depths():
+    def depth(name, seed, cost):
+        ways = [(what, blocks) for what in ("removed", "added") for blocks in (1, 2)]
+        edited = [{"what": what, "blocks": b, "accuracy": 0.9 + seed / 1000 - cost * b} for what, b in ways]
+        search = [{"size": 2, "draw": draw, "accuracy": 0.8 + 0.099 * draw + seed / 1000} for draw in (0, 1)]
+        repair = [{"method": "drop", "attack": a, "mix_before": 0.5, "mix": 0.9 + seed / 100} for a in ("fgsm", "pgd")]
+        base = [{"accuracy": 0.9 + seed / 1000}]
+        return result("deeparc", {"base": base, "edited": edited, "search": search, "repair": repair}, seed, name)
+
+    def verdicts(costs):
+        found = [depth(name, seed, costs[name]) for name in costs for seed in range(3)]
+        return claims.ledger({"deeparc": found}, "deeparc").set_index("id")["verdict"].to_dict()
+
+    mild = verdicts({"resnet14-cifar10": 0.001, "resnet44-cifar10": 0.002})
+    assert mild == {f"D{i}": rules.REPRODUCED for i in range(3, 8)}
+    harsh = verdicts({"resnet14-cifar10": 0.001, "resnet44-cifar10": 0.2})
+    assert [harsh[f"D{i}"] for i in (3, 4, 5)] == [rules.CONTRADICTED] * 3 and harsh["D6"] == rules.REPRODUCED
 
 
 def test_times_are_judged_against_the_papers_own_ratio(judged):

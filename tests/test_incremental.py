@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from nssutils import freezing, incremental, models, neurons, settings, slicing, training
+from nssutils import NssError, freezing, incremental, models, neurons, settings, slicing, training
 
 A, B = incremental.split(10, "first")
 
@@ -147,3 +147,18 @@ def test_unknown_tasks_and_shares_are_refused():
         incremental.split(10, "middle")
     with pytest.raises(incremental.NssError, match=r"share=1.2 given, expected one in \[0, 1\]"):
         incremental.replayed(torch.arange(10), A, 1.2)
+
+
+def test_a_widened_network_has_new_classes_and_gives_the_old_ones_the_same_logits():
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)).double()
+    x = torch.rand(5, 6, dtype=torch.float64)
+    wide = incremental.widened(net, 2)
+    assert wide(x).shape == (5, 5) and torch.equal(wide(x)[:, :3], net(x))
+    assert wide(x).dtype == torch.float64 and net[2].out_features == 3
+    masks = {"0": torch.arange(8) < 5}
+    free = incremental.trainable(wide, masks, torch.arange(3), 5)
+    learned = incremental.learn(wide, x, torch.full((5,), 4), free, epochs=3, batch_size=5, lr=0.1)
+    with neurons.masked(net, masks), neurons.masked(learned, masks):
+        torch.testing.assert_close(learned(x)[:, :3], net(x), rtol=0, atol=0)
+    with pytest.raises(NssError, match="the output layer '0' is a Conv1d, expected Linear"):
+        incremental.widened(nn.Sequential(nn.Conv1d(3, 4, 2), nn.Flatten()), 1, torch.rand(2, 3, 2))

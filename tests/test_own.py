@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from nssutils import restructuring
-from nssutils.companion import runner
+from nssutils import NssError, restructuring
+from nssutils.companion import own, runner
+from nssutils.companion.chapters import BOOK
 
 MINE = """
 import torch
@@ -47,6 +48,7 @@ def folder(tmp_path, monkeypatch):
             pixels = torch.randint(255, (20, 20, 3), dtype=torch.uint8).numpy()
             Image.fromarray(pixels).save(tmp_path / "images" / label / f"{i}.png")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NSS_FROM", raising=False)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
     sys.modules.pop("own_of_a_test", None)
@@ -65,12 +67,36 @@ def test_a_network_of_one_s_own_is_sliced_and_written(folder, capsys, network, d
     assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in mine.network().parameters())
 
 
+def test_a_tour_of_the_chapter_s_own_file_shows_all_that_can_be_done(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("NSS_FROM", str(BOOK))
+    mine = f"{BOOK / 'mine.py'}"
+    out = tmp_path / "small.safetensors"
+    own.tour("mine.py:network", f"{mine}:data", "mine.py:more", "taylor", 0.95, out=str(out))
+    lines = [re.split(r"\s{2,}", line) for line in capsys.readouterr().out.splitlines()]
+    shares = {line[0]: [float(each) for each in line[1:]] for line in lines if line[0] in own.WAYS.values()}
+    before, repaired = shares["as it was"], shares["critical ones trained"]
+    assert repaired[0] < 50 and repaired[2] > before[2] and repaired[1] > 90
+    trained, _, new, told = shares["those outside the slice trained"]
+    assert trained < 100 and told == 100 and new > 50
+    small = restructuring.load(out, sys.modules["mine"].network())
+    assert sum(p.numel() for p in small.parameters()) < 2_000
+
+
+def test_what_a_tour_cannot_do_is_named(folder):
+    scaled = folder / "scaled.py"
+    scaled.write_text(MINE + "\n\ndef scaled():\n    return 2 * data()[0] - 1, data()[1]\n")
+    with pytest.raises(NssError, match=r"images from -.* to .* given, expected \[0, 1\]"):
+        own.tour("scaled.py:network", "scaled.py:scaled")
+    with pytest.raises(NssError, match="labels from 0 to 1 given for new classes, expected 2 and up"):
+        own.tour("scaled.py:network", "scaled.py:data", "scaled.py:data", repair=False)
+
+
 @pytest.mark.parametrize(
     "given, message",
     [
         (["own_of_a_test:net", "--data", "own_of_a_test:data"], "has no function 'net'; it has .*network"),
         (["own_of_a_test", "--data", "own_of_a_test:data"], "expected MODULE:FUNCTION or FILE.py:FUNCTION"),
-        (["no_such.py:net", "--data", "own_of_a_test:data"], "there is no file no_such.py"),
+        (["no_such.py:net", "--data", "own_of_a_test:data"], "there is no file .*no_such.py"),
         (["no_such:net", "--data", "own_of_a_test:data"], "no_such cannot be read"),
         (["own_of_a_test:nothing", "--data", "own_of_a_test:data"], "returns a int, expected a torch.nn.Module"),
         (["own_of_a_test:network", "--data", "own_of_a_test:nothing"], "returns a int, expected samples and labels"),

@@ -34,6 +34,13 @@ def test_the_size_of_blocks_does_not_change_the_curve(monkeypatch, spatial):
     torch.testing.assert_close(similarity.prefix_cka(acts, order), whole)
 
 
+@pytest.mark.parametrize("spatial", [1, 4])
+def test_several_orders_give_a_curve_each(spatial):
+    acts, orders = torch.rand(12, 7, spatial), torch.stack([torch.randperm(7) for _ in range(3)])
+    curves = torch.stack([similarity.prefix_cka(acts, order) for order in orders])
+    assert torch.equal(similarity.prefix_cka(acts, orders), curves)
+
+
 def test_the_whole_layer_has_cka_one():
     assert similarity.prefix_cka(torch.rand(20, 6), torch.arange(6))[-1].item() == pytest.approx(1)
 

@@ -70,6 +70,17 @@ def test_many_thetas_at_once_are_one_at_a_time(case):
         assert (together[low] - together[high]).masks["0"].sum() == 0  # a larger theta keeps all a smaller one keeps
 
 
+def test_many_metrics_at_once_are_one_at_a_time(case, conv_case):
+    for (net, x, y), spatial in ((case, "mean"), (conv_case, "flatten")):
+        x, y = x[:200], y[:200]
+        options = dict(samples=12, spatial=spatial)
+        together = slicing.semantic_slice(net, x, y, contribution.METRICS, 0.95, **options)
+        assert together == {m: slicing.semantic_slice(net, x, y, m, 0.95, **options) for m in contribution.METRICS}
+        scores = contribution.score(net, x, y, ("avg", "taylor"))
+        given = slicing.semantic_slice(net, x, y, ["avg", "taylor"], THETAS, scores=scores, **options)
+        assert list(given) == ["avg", "taylor"] and given["taylor"][0.95] == together["taylor"]
+
+
 def test_theta_zero_keeps_one_neuron_and_theta_one_what_represents_the_layer_fully(case):
     none, full = slicing.semantic_slice(*case, metric="avg", theta=[0, 1]).values()
     assert all(mask.sum() == 1 for masks in none.by_class.values() for mask in masks.values())

@@ -194,6 +194,22 @@ def test_nnslicer_s_curve_ends_at_the_whole_network(measured):
     assert points[0]["compression_rate"] > 0.85
 
 
+def test_a_network_of_one_s_own_is_left_smaller_repaired_and_extended(measured):
+    tables = measured["your_model"]
+    (base,), (small,) = tables["base"], tables["shrunk"]
+    assert small["accuracy"] == base["accuracy"] and small["parameters"] == base["parameters"]
+    at = {(row["method"], row["metric"], row["at"]): row for row in tables["points"]}
+    assert small["accuracy_left"] == at["semantic", "deeplift", 0.95]["accuracy"]
+    left = small["parameters_left"] / small["parameters"]
+    assert left == pytest.approx(1 - at["semantic", "deeplift", 0.95]["compression_rate"])
+    before, everything, critical = tables["repaired"]
+    assert before["accuracy"] == base["accuracy"] and before["trained"] == 0 and everything["trained"] == 1
+    assert critical["trained"] == pytest.approx(left) and critical["attacked"] > before["attacked"]
+    everything, outside = tables["extended"]
+    assert everything["trained"] == 1 and 0 < outside["trained"] < 1
+    assert outside["old_told"] > 0.5 and everything["new"] > 0.1
+
+
 def test_deeparc_s_tables_agree_with_each_other(measured):
     assert measured["deeparc"]["edited"] == measured["deeparc"]["search"] == []  # a plain network has no blocks
     setting = settings.get("resnet14-cifar10", "smoke")

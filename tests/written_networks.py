@@ -2,6 +2,8 @@
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange, reduce, repeat
+from einops.layers.torch import Rearrange
 from torch import nn
 
 IMAGE = (3, 8, 8)
@@ -60,6 +62,43 @@ class ViT(nn.Module):
         x = self.patch(x).flatten(2).transpose(1, 2)
         x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], dim=1) + self.places
         return self.head(self.norm(self.blocks(x))[:, 0])
+
+
+class RearrangedBlock(Block):
+    """The same with einops, its functions and its layers."""
+
+    def forward(self, x):
+        qkv = self.qkv(self.norm1(x)).chunk(3, dim=-1)
+        q, k, v = (rearrange(each, "b n (h d) -> b h n d", h=self.heads) for each in qkv)
+        weights = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(dim=-1)
+        x = x + self.proj(rearrange(weights @ v, "b h n d -> b n (h d)"))
+        return x + self.gamma * self.fc2(F.gelu(self.fc1(self.norm2(x))))
+
+
+class RearrangedViT(nn.Module):
+    def __init__(self):
+        super().__init__()
+        patches = Rearrange("b c (h p) (w q) -> b (h w) (p q c)", p=4, q=4)
+        self.patch, self.token = nn.Sequential(patches, nn.Linear(48, 12)), nn.Parameter(torch.rand(1, 1, 12))
+        self.blocks, self.norm = nn.Sequential(RearrangedBlock(12), RearrangedBlock(12)), nn.LayerNorm(12)
+        self.head = nn.Linear(12, 4)
+
+    def forward(self, x):
+        x = self.patch(x)
+        x = torch.cat([repeat(self.token, "1 1 d -> b 1 d", b=x.shape[0]), x], 1)
+        return self.head(reduce(self.norm(self.blocks(x)), "b n d -> b d", "mean"))
+
+
+class TwoIn(nn.Module):
+    """A network of two inputs and two outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.head = nn.Linear(4, 6), nn.Linear(3, 5), nn.Linear(11, 4)
+
+    def forward(self, first, second):
+        x = torch.cat([self.a(first).relu(), self.b(second).tanh()], 1)
+        return {"features": x, "logits": self.head(x)}
 
 
 class Swiglu(nn.Module):
@@ -162,8 +201,11 @@ NETWORKS = {
         conv(3, 8), nn.ReLU(), nn.ChannelShuffle(2), conv(8, 4), nn.ReLU(), nn.Flatten(), head(256)), IMAGE),
     "GroupNorm": lambda: (normed(), IMAGE),
     "LayerNorm on tokens": lambda: (normed(tokens=True), (4, 5)),
+    "two inputs in one, one of two outputs": lambda: (Written(
+        lambda net, x: net.inner(x[:, :4], x[:, 4:])["logits"], inner=TwoIn()), (7,)),
     "gated halves": lambda: (Swiglu(), (6,)),
     "a vision transformer": lambda: (ViT(), IMAGE),
+    "a vision transformer by einops": lambda: (RearrangedViT(), IMAGE),
     "torch's transformer": lambda: (Written(
         lambda n, x: n.head(n.encoder(n.embed(x)).mean(1)), embed=nn.Linear(5, 8), head=head(8),
         encoder=nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2)), (6, 5)),

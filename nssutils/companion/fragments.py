@@ -33,6 +33,8 @@ TITLES = {
     "resnet44-cifar10": "ResNet44-CIFAR10",
     "resnet86-cifar10": "ResNet86-CIFAR10",
     "resnet110-cifar10": "ResNet110-CIFAR10",
+    "resnet18-cifar10": "ResNet18-CIFAR10",
+    "vit-cifar10": "ViT-CIFAR10",
 }
 DAGGER = "†"
 METRIC_TITLES = {"avg": "Avg", "var": "Var", "ens": "Ens", "deeplift": "DeepLIFT", "taylor": "Taylor"}

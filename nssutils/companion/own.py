@@ -1,10 +1,14 @@
-"""A network of a reader's own, named on the command line: read it and its data, slice it, write what is left."""
+"""A network of a reader's own, named on the command line or in the chapter on it: read it and its data, slice it, write
+what is left, repair it, extend it."""
 
 import importlib
 import importlib.util
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -12,7 +16,10 @@ from torchvision import datasets, transforms
 
 from nssutils import contribution, graphs, reports, restructuring, samples, slicing
 from nssutils.errors import NssError, near_miss
+from nssutils.studies import your_model
 
+IMAGES = 5_000  # of a tour, so that it takes minutes
+Labelled = tuple[torch.Tensor, torch.Tensor]
 
 class OwnError(NssError):
     """A network or data that cannot be had by the name given."""
@@ -24,12 +31,7 @@ def sliced(source: str, data: str, metric: str, theta: float, out: Path | None) 
     `source`: MODULE:FUNCTION or FILE.py:FUNCTION, which returns the trained network. `data`: a folder of images with a
     folder for each class, or such a name, of a function that returns samples and labels or a DataLoader.
     """
-    if metric not in contribution.METRICS:
-        known = contribution.METRICS
-        raise OwnError(f"--metric {metric} given; known: {', '.join(known)}.{near_miss(metric, known)}")
-    net = _called(source, "the network")
-    if not isinstance(net, nn.Module):
-        raise OwnError(f"{source} returns a {type(net).__name__}, expected a torch.nn.Module.")
+    net = _network(source, metric)
     x, y = _data(data, net)
     critical = slicing.semantic_slice(net, x, y, metric, theta)
     if out is not None:
@@ -37,15 +39,73 @@ def sliced(source: str, data: str, metric: str, theta: float, out: Path | None) 
     return reports.report(net, critical, x, y)
 
 
+def tour(
+    source: str, data: str, more: str = "", metric: str = "taylor", theta: float = 0.95, repair: bool = True,
+    out: str = "", say: Callable[[object], None] = print,
+) -> None:  # fmt: skip
+    """What can be done with a network of a reader's own, shown by `say`: sliced and made smaller, repaired where
+    `repair`, extended where `more` names data of new classes, whose labels go on where the network's end.
+
+    source, data, more: as in `sliced`. Every fifth sample is for judging, the others are for slicing and training; at
+    most IMAGES take part, of each class as many.
+    """
+    net = _network(source, metric)
+    net.eval()
+    where = graphs.device(net)
+    train, test = _parted(*_data(data, net), where)
+    critical = slicing.semantic_slice(net, *train, metric, theta)
+    say(reports.report(net, critical, *test))
+    if out:
+        restructuring.save(restructuring.extract(net, critical, x=train[0][:2]), _here(out))
+        say(f"written: {out}; nssutils.restructuring.load(path, net) reads it")
+    if repair:
+        say("\nRepaired: accuracy (%) on test samples, and on those attacked by FGSM")
+        say(_shown(your_model.repaired(net, critical, train, test)))
+    if more:
+        say("\nExtended: accuracy (%) on the old classes and on the new ones")
+        say(_shown(your_model.extended(net, critical, test, *_parted(*_data(more, net), where))))
+
+
+WAYS = {"before": "as it was", "all": "all parameters trained", "critical": "critical ones trained"}
+WAYS |= {"outside": "those outside the slice trained"}
+
+
+def _shown(rows: list[dict]) -> str:
+    """Rows of shares as a table of percentages."""
+    shares = pd.DataFrame(rows).drop(columns="eps", errors="ignore").set_index("way").rename(index=WAYS)
+    return (100 * shares).round(1).rename_axis(None).to_string()
+
+
+def _parted(x, y, where: torch.device) -> tuple[Labelled, Labelled]:
+    """Samples to train on and to judge by, shuffled, every fifth of them to judge by: at most IMAGES, of each class as
+    many, the first."""
+    found = samples.first(x, y, n_classes := samples.count(x, y), max(5, IMAGES // n_classes))
+    order = torch.randperm(sum(map(len, found.values())), generator=torch.Generator().manual_seed(0))
+    x = torch.cat(list(found.values()))[order].to(where)
+    y = torch.cat([torch.full((len(each),), c) for c, each in found.items()])[order].to(where)
+    judged = torch.arange(len(y), device=where) % 5 == 4
+    return (x[~judged], y[~judged]), (x[judged], y[judged])
+
+
+def _network(source: str, metric: str) -> nn.Module:
+    if metric not in contribution.METRICS:
+        known = contribution.METRICS
+        raise OwnError(f"--metric {metric} given; known: {', '.join(known)}.{near_miss(metric, known)}")
+    net = _called(source, "the network")
+    if not isinstance(net, nn.Module):
+        raise OwnError(f"{source} returns a {type(net).__name__}, expected a torch.nn.Module.")
+    return net
+
+
 def _data(name: str, net: nn.Module):
     """Samples and labels, or a DataLoader and None."""
-    if ":" not in name and Path(name).exists():
+    if ":" not in name and _here(name).exists():
         _, channels, height, width = (1, *graphs.example(net).shape)[-4:]
         shaped = [transforms.Resize((height, width)), transforms.ToTensor()]
         if channels == 1:
             shaped = [transforms.Grayscale(), *shaped]
         try:
-            return DataLoader(datasets.ImageFolder(name, transforms.Compose(shaped)), batch_size=64), None
+            return DataLoader(datasets.ImageFolder(_here(name), transforms.Compose(shaped)), batch_size=64), None
         except FileNotFoundError as error:
             raise OwnError(f"--data {name}: {error}. Expected a folder for each class, with its images.") from error
     found = _called(name, "the data")
@@ -61,14 +121,20 @@ def _called(name: str, what: str):
     where, _, function = name.rpartition(":")
     if not where:
         raise OwnError(f"{what} is {name!r}, expected MODULE:FUNCTION or FILE.py:FUNCTION, as mine.py:network.")
+    sys.path.insert(0, str(_here("")))
     try:
-        module = _file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+        module = _file(_here(where)) if where.endswith(".py") else importlib.import_module(where)
     except (ImportError, FileNotFoundError) as error:
         raise OwnError(f"{what} is {name!r}, but {where} cannot be read: {error}.") from error
     if not callable(getattr(module, function, None)):
         known = [each for each in vars(module) if callable(getattr(module, each)) and not each.startswith("_")]
         raise OwnError(f"{where} has no function {function!r}; it has {', '.join(known)}.{near_miss(function, known)}")
     return getattr(module, function)()
+
+
+def _here(path: str) -> Path:
+    """A path as the command means it: a chapter runs in a folder of its own."""
+    return Path(os.environ.get("NSS_FROM", ".")) / path
 
 
 def _file(path: Path):

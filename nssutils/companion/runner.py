@@ -190,10 +190,9 @@ def _sweep(args: argparse.Namespace, folder: Path) -> None:
 
 
 def _slice(args: argparse.Namespace, folder: Path) -> None:
-    sys.path.insert(0, "")  # the folder that the command is given in
     print(own.sliced(args.network, args.data, args.metric, args.theta, args.out))
     if args.out:
-        _say(f"written: {args.out}; restructuring.load reads it")
+        _say(f"written: {args.out}; nssutils.restructuring.load(path, net) reads it")
 
 
 def _certify(args: argparse.Namespace, folder: Path) -> None:
@@ -292,6 +291,7 @@ def main(argv: list[str] | None = None, folder: Path = BOOK) -> int:
     args = _parser().parse_args(argv)
     # Threads that spin while they wait slow one another down wherever cores are shared with other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read by the kernels, which start from here
+    os.environ["NSS_FROM"] = os.getcwd()  # a network of a reader's own is named from here, also in a chapter
     terminated = []
 
     def terminate(*_) -> None:

@@ -35,6 +35,8 @@ FIRST = (
     "resnet44-cifar10",
     "resnet86-cifar10",
     "resnet110-cifar10",
+    "resnet18-cifar10",
+    "vit-cifar10",
 )
 
 

@@ -16,6 +16,7 @@ from nssutils.studies import (
     rq4,
     sensitivity,
     sensitivity_tasks,
+    your_model,
 )
 
 # Chapter -> what measures it: called with setting, seed, loaded data and the chapter's readings, it gives tables.
@@ -34,4 +35,5 @@ STUDIES: dict[str, Callable] = {
     "sensitivity": sensitivity.measure,
     "sensitivity_tasks": sensitivity_tasks.measure,
     "method": method.measure,
+    "your_model": your_model.measure,
 }

@@ -44,10 +44,11 @@ def sliced_correct(net: nn.Module, critical, x: Tensor, y: Tensor, setting: Sett
     """Which of the images x with labels y are recognised with only the slice active (a Slice or masks): bool (N,).
 
     By the network that the slice is extracted to, which is the masked one's equal and has less to compute. Where
-    branches of residual additions keep different channels, adding by index costs more than that saves.
+    branches of residual additions keep different channels, adding by index costs more than that saves; reading a
+    transformer off, which takes an example, takes longer than its images.
     """
     reduced = setting.reduced_evaluation
-    if setting.model == "resnet101":
+    if setting.model in ("resnet101", "vit"):
         with neurons.masked(net, critical):
             return training.correct(net, x, y, reduced=reduced)
     small = restructuring.extract(net, critical, fold=reduced, x=x[:1], check=False)

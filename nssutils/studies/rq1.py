@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -35,16 +36,38 @@ def measure(
     x, y = common.scored_images(setting, loaded)
     x_test, y_test = loaded.x_test.to(training.device()), loaded.y_test
     readings = dict(spatial=spatial, centred=centred, samples=samples, taylor_batch=taylor_batch)
-    found = scores.of(net, x, y, **readings)
-    whole = found.whole()
-    slices = {}
-    for metric in contribution.METRICS:
+    slices = selections(scores.of(net, x, y, **readings))
+    base = training.correct(net, x_test, y_test, reduced=setting.reduced_evaluation)
+    points, layers = accuracies(net, slices, x_test, y_test, base, setting)
+    whole_network = {"parameters": count_parameters(net), "images": len(base)}
+    return {
+        "base": [{"accuracy": base.double().mean().item(), **whole_network, "right": answers.packed(base)}],
+        "points": points,
+        "layers": layers,
+        **_deeparc(net, x[: deeparc.BATCH], x_test, y_test, base, setting),
+        "seconds": _seconds(net, x, y, setting, taylor_batch),
+    }
+
+
+def selections(
+    found: scores.Scores, metrics: Sequence[str] = contribution.METRICS
+) -> dict[tuple[str, str, float], slicing.Slice]:  # fmt: skip
+    """Every slice of Fig. 5 by method, metric, and theta or the top share."""
+    whole, slices = found.whole(), {}
+    for metric in metrics:
         for theta in THETAS:
             slices["semantic", metric, theta] = found.semantic(metric, theta)
         for share in SHARES:
             slices["global", metric, share] = slicing.top_share(whole[metric], share)
             slices["category-wise", metric, share] = slicing.top_share(found.orders[metric], share)
-    base = training.correct(net, x_test, y_test, reduced=setting.reduced_evaluation)
+    return slices
+
+
+def accuracies(
+    net: nn.Module, slices: dict[tuple[str, str, float], slicing.Slice], x_test: Tensor, y_test: Tensor, base: Tensor,
+    setting: Setting,
+) -> tuple[list[dict], list[dict]]:  # fmt: skip
+    """The tables points and layers of `measure`; base: which images the whole network recognises."""
     points, layers, traced = [], [], graphs.trace(net)
     for (method, metric, at), one in tqdm(slices.items(), desc="slices", unit="slice", file=sys.stderr, mininterval=2):
         right = common.sliced_correct(net, one, x_test, y_test, setting)
@@ -55,14 +78,7 @@ def measure(
                 {"metric": metric, "layer": name, "share": mask.double().mean().item()}
                 for name, mask in one.masks.items()
             ]
-    whole_network = {"parameters": count_parameters(net), "images": len(base)}
-    return {
-        "base": [{"accuracy": base.double().mean().item(), **whole_network, "right": answers.packed(base)}],
-        "points": points,
-        "layers": layers,
-        **_deeparc(net, x[: deeparc.BATCH], x_test, y_test, base, setting),
-        "seconds": _seconds(net, x, y, setting, taylor_batch),
-    }
+    return points, layers
 
 
 def _accuracy(right: Tensor, base: Tensor) -> dict:

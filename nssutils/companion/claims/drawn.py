@@ -16,12 +16,13 @@ COLOURS = {
     rules.REPRODUCED: "#2a7f62", rules.DIRECTION: "#9fd0bd", rules.CONTRADICTED: "#b3452c", rules.UNTOLD: "#d9d9d9",
     rules.UNTESTABLE: "#ffffff",
 }  # fmt: skip
-COLUMNS = (*settings.NAMES, "resnet10-cifar10", JOINTLY)
-SHORT = ("MLP-M", "MLP-F", "AlexNet", "VGG16", "ResNet", "VGG19", "ResNet10", "all")
+COLUMNS = (*settings.NAMES, "resnet10-cifar10", *settings.OWN, JOINTLY)
+SHORT = ("MLP-M", "MLP-F", "AlexNet", "VGG16", "ResNet", "VGG19", "ResNet10", "ResNet18", "ViT", "all")
 BLOCKS = 4
 TITLES = {
     "P": "Pilot studies", "S": "RQ1: slicing", "R": "RQ2: a smaller network", "A": "RQ3: repair",
     "I": "RQ4: new classes", "H": "Headlines", "N": "NNSlicer", "D": "DeepArc",
+    "Y": "Beyond the papers",
 }  # fmt: skip
 
 

@@ -4,7 +4,16 @@ import numpy as np
 import pandas as pd
 
 from nssutils.companion.claims.evidence import Evidence, Numbers
-from nssutils.companion.claims.rules import Opinion, ahead, compared, over_networks, untestable, valued
+from nssutils.companion.claims.rules import (
+    Opinion,
+    ahead,
+    at_most,
+    compared,
+    over_networks,
+    over_settings,
+    untestable,
+    valued,
+)  # fmt: skip
 from nssutils.companion.fragments import peer_numbers, peer_table
 from nssutils.companion.results import Result, frame
 
@@ -77,3 +86,37 @@ def deeparc_repairs(evidence: Evidence, numbers: Numbers) -> Opinion:
         rows = [row for row in one.tables["repairs"] if row["method"] == "deeparc"]
         gains.append(sum(row["ra"] - left[row["attack"]] for row in rows) / len(rows))
     return ahead(over_networks(gains))
+
+
+def deeparc_edits(evidence: Evidence, numbers: Numbers, what: str, blocks: int, tolerance: float) -> Opinion:
+    """How many points of accuracy it costs that blocks are removed, or added as copies of those before, the most alike
+    first and nothing retrained, on average over the depths."""
+    values, costs = peer_numbers("deeparc"), {}
+    for name, group in evidence.settings("deeparc").items():
+        costs[name] = []
+        for one in group:
+            (row,) = (row for row in one.tables["edited"] if (row["what"], row["blocks"]) == (what, blocks))
+            costs[name].append(one.tables["base"][0]["accuracy"] - row["accuracy"])
+    printed = values["accuracy"] - values[f"{what}-{blocks}"]
+    return at_most(over_settings(costs), printed, tolerance, printed)
+
+
+def deeparc_searches(evidence: Evidence, numbers: Numbers, size: int, tolerance: float) -> Opinion:
+    """How many points of accuracy the best draw of so many blocks to remove costs, as the test images themselves choose
+    it, on average over the depths."""
+    values, costs = peer_numbers("deeparc"), {}
+    for name, group in evidence.settings("deeparc").items():
+        best = [max(row["accuracy"] for row in one.tables["search"] if row["size"] == size) for one in group]
+        costs[name] = [one.tables["base"][0]["accuracy"] - left for one, left in zip(group, best, strict=True)]
+    printed = values["accuracy"] - values[f"search-{size}"]
+    return at_most(over_settings(costs), printed, tolerance, printed)
+
+
+def deeparc_repairs_where_it_drops(evidence: Evidence, numbers: Numbers) -> Opinion:
+    """By how many points training the blocks at which clean and attacked images part raises the accuracy on the
+    mixture of both that it was trained on, on average over depths and attacks."""
+    values, gains = peer_numbers("deeparc"), {}
+    for name, group in evidence.settings("deeparc").items():
+        rows = [[row for row in one.tables["repair"] if row["method"] == "drop"] for one in group]
+        gains[name] = [float(np.mean([row["mix"] - row["mix_before"] for row in mine])) for mine in rows]
+    return valued(over_settings(gains), values["repair-after"] - values["repair-before"], tolerance=0.05)

@@ -106,9 +106,11 @@ def sparser_with_depth(evidence: Evidence, numbers: Numbers) -> Opinion:
 # RQ1: selections
 
 
-def semantic_ahead(evidence: Evidence, numbers: Numbers, of: Sequence[str] = METHODS[1:]) -> Opinion:
+def semantic_ahead(
+    evidence: Evidence, numbers: Numbers, of: Sequence[str] = METHODS[1:], chapter: str = "rq1_slicing"
+) -> Opinion:  # fmt: skip
     """Whether semantic selection is ahead of the others named, at each compression that all reach, for each metric."""
-    group, cases = evidence.group("rq1_slicing"), []
+    group, cases = evidence.group(chapter), []
     for metric in METRICS:
         for rate in RATES:
             leads = [lead_at(one, metric, rate, of) for one in group]

@@ -92,10 +92,10 @@ def _panel(ax: Axes, name: str, group: list[Result], metrics: str, nnslicer: lis
     for method, (line, marker) in STYLES.items():
         for metric in chosen:
             curve = points[(points["method"] == method) & (points["metric"] == metric)]
-            _line(ax, curve, COLOURS[metric], ls=line, marker=marker, lw=1.4 if method == "semantic" else 1)
+            plot_curve(ax, curve, COLOURS[metric], ls=line, marker=marker, lw=1.4 if method == "semantic" else 1)
     curve = results.frame(nnslicer, "curve")
     if len(curve):
-        _line(ax, curve, **NNSLICER)
+        plot_curve(ax, curve, **NNSLICER)
     removed = results.frame(group, "removed").query("threshold == 0.99")
     ax.plot(
         100 * removed["compression_rate"].mean(), 100 * removed["accuracy"].mean(),
@@ -104,7 +104,7 @@ def _panel(ax: Axes, name: str, group: list[Result], metrics: str, nnslicer: lis
     return set(chosen)
 
 
-def _line(ax: Axes, curve: pd.DataFrame, color, **style) -> None:
+def plot_curve(ax: Axes, curve: pd.DataFrame, color, **style) -> None:
     """One method's curve: means over seeds; bars from three on."""
     rate, accuracy = (results.aggregate(curve, ["at"], value) for value in ("compression_rate", "accuracy"))
     bars = 100 * accuracy["half"] if (accuracy["n"] > 2).any() else None

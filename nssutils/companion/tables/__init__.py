@@ -46,6 +46,7 @@ from nssutils.companion.tables.sensitivity import (
     sensitivity_leads,
 )
 from nssutils.companion.tables.sensitivity_tasks import sensitivity_eps, sensitivity_mix
+from nssutils.companion.tables.your_model import your_extended, your_repaired, your_shrunk
 
 __all__ = [
     "METHODS", "at_rate", "deeparc_base", "deeparc_edited", "deeparc_modularity", "deeparc_repair", "deeparc_search",
@@ -57,4 +58,5 @@ __all__ = [
     "sensitivity_combined", "sensitivity_distances", "sensitivity_effects", "sensitivity_eps", "sensitivity_leads",
     "sensitivity_mix", "slices",
     "table1", "table2", "table3", "table4", "table5", "table6",
+    "your_extended", "your_repaired", "your_shrunk",
 ]  # fmt: skip

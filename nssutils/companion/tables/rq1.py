@@ -87,12 +87,12 @@ def rq1_rates(found: list[Result], label: str, metric: str = "taylor") -> Markdo
 
 
 @or_nothing
-def rq1_leads(found: list[Result], label: str) -> Markdown:
+def rq1_leads(found: list[Result], label: str, metrics: Sequence[str] = METRICS) -> Markdown:
     """How far semantic selection is ahead of the better of the other two, at the rates that all three reach."""
     table = []
     for setting in names(found):
         group = [result for result in found if result.setting == setting]
-        for metric in METRICS:
+        for metric in metrics:
             row = {"setting": TITLES[setting], "metric": METRIC_TITLES[metric]}
             for rate in RATES:
                 row[f"{rate:.0%}"] = _lead(group, metric, rate)
