@@ -8,16 +8,20 @@ import os
 import torch
 
 from nssutils import settings, training
-from nssutils.companion import chapters, pages
+from nssutils.companion import chapters, pages, sweep
 from nssutils.companion import workflow as store
 from nssutils.studies import STUDIES
 
 PRESET = config.get("preset", "smoke")
-if workflow.is_main_process:  # two builds in one clone would mix their pages
-    BUILDING = store.building(PRESET)
-    BUILDING.__enter__()  # until this process ends
-JOBS = store.sync(PRESET)
-TODO = {(job.chapter, job.setting, str(job.seed)) for job in JOBS if not job.stamp.exists()}
+if config.get("sweep"):  # a file of cells, written by `nss sweep`: no book is built
+    JOBS = sweep.read(config["sweep"])
+    store.mark(JOBS)
+else:
+    if workflow.is_main_process:  # two builds in one clone would mix their pages
+        BUILDING = store.building(PRESET)
+        BUILDING.__enter__()  # until this process ends
+    JOBS = store.sync(PRESET)
+TODO = {(job.preset, job.chapter, job.setting, str(job.seed)) for job in JOBS if not job.stamp.exists()}
 FIRST = {job.setting: min(other.seed for other in JOBS if other.setting == job.setting) for job in JOBS}
 
 BEYOND = set(pages.chapters(chapters.BOOK)) - set(STUDIES)
@@ -32,7 +36,7 @@ def relative(path):
 
 def networks(job):
     """The networks that a job needs, if it has to be done: its own and, to find attacks by, the first seed's."""
-    if (job.chapter, job.setting, job.seed) not in TODO:
+    if (job.preset, job.chapter, job.setting, job.seed) not in TODO:
         return []
     return sorted({f"build/jobs/networks/{job.preset}/{job.setting}/seed{seed}" for seed in (job.seed, FIRST[job.setting])})
 
@@ -41,6 +45,7 @@ wildcard_constraints:
     preset="|".join(settings.PRESETS),
     setting="[a-z0-9-]+",
     seed=r"\d+",
+    readings=r"(,\w+=[^/]+)?",
 
 
 rule pages:
@@ -50,6 +55,11 @@ rule pages:
         relative(store.rendered()),
     shell:
         f"{NSS} pages --preset {PRESET}"
+
+
+rule sweep:
+    input:
+        [relative(job.stamp) for job in JOBS],
 
 
 rule chapter:
@@ -69,15 +79,16 @@ rule job:
     input:
         networks,
     output:
-        touch("build/jobs/{preset}/{chapter}/{setting}/seed{seed}"),
+        touch("build/jobs/{preset}/{chapter}/{setting}/seed{seed}{readings}"),
     log:
-        "build/jobs/{preset}/{chapter}/{setting}/seed{seed}.log",
+        "build/jobs/{preset}/{chapter}/{setting}/seed{seed}{readings}.log",
     threads: training.THREADS
     resources:
         gpu=GPU,
     shell:
         f"{NSS} fill --preset {{wildcards.preset}}"
-        " --job {wildcards.chapter} {wildcards.setting} {wildcards.seed} > {log} 2>&1"
+        " --job {wildcards.chapter} {wildcards.setting} {wildcards.seed}"
+        " --readings={wildcards.readings:q} > {log:q} 2>&1"
 
 
 rule network:

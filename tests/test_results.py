@@ -258,7 +258,7 @@ def test_a_failure_keeps_what_was_measured(counted, monkeypatch):
     "call, message",
     [
         (lambda: store.fill("pilot_globl", "smoke"), "unknown chapter 'pilot_globl'.*Did you mean 'pilot_global'"),
-        (lambda: store.fill("pilot_global", "smoke", seed="one"), "seed 'one' given"),
+        (lambda: store.fill("pilot_global", "smoke", seed="one"), "parameter 'seed': 'one' given"),
         (lambda: store.fill("rq1_slicing", "smoke", centered=False), "unknown reading 'centered'.*'centred'"),
         (lambda: store.fill("pilot_global", "smoke", "vgg"), "unknown setting 'vgg'"),
     ],

@@ -2,7 +2,7 @@
 
 import math
 
-from nssutils import settings
+from nssutils import contribution, settings
 from nssutils.companion import schema
 from nssutils.errors import NssError, near_miss
 
@@ -50,8 +50,11 @@ RANGES = {
     "spatial": _one_of("mean", "flatten"),
     "task_a": _one_of("preset", "first", "last", "both"),
     "mix": _one_of("shuffled", "balanced"),
+    "metric": _one_of(*contribution.METRICS),
     "metrics": _one_of("top3", "all"),
 }
+# Names of a reader's own files and functions: no result has them.
+FREE = {"network", "data", "more", "out"}
 
 
 def check(values: dict) -> None:
@@ -62,7 +65,7 @@ def check(values: dict) -> None:
     for name, value in values.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise RangeError(f"parameter {name!r}: {value} given, expected a finite number.")
-        if isinstance(value, str) and not schema.is_plain(value):
+        if isinstance(value, str) and name not in FREE and not schema.is_plain(value):
             raise RangeError(f"parameter {name!r}: {value!r:.60} given, expected letters, digits and plain signs.")
         expected, holds = RANGES.get(name, ("", lambda value: True))
         if not holds(value):

@@ -26,8 +26,9 @@ from nssutils.companion import (
     ranges,
     results,
     store,
+    sweep,
     workflow,
-)  # fmt: skip
+)
 from nssutils.companion.chapters import BOOK, Scalar, UsageError
 from nssutils.companion.workflow import BUILD
 from nssutils.errors import NssError
@@ -168,12 +169,24 @@ def _claims(args: argparse.Namespace, folder: Path) -> None:
 def _fill(args: argparse.Namespace, folder: Path) -> None:
     if args.job:
         chapter, setting, seed = args.job
-        store.fill(chapter, args.preset, setting, seed)
+        given = [text for text in args.readings.split(",") if text]
+        known = chapters.parameters(chapters.find(chapter, folder)) if given else {}
+        store.fill(chapter, args.preset, setting, seed, **chapters.check(given, known))
         return
     done, left, failed = workflow.fill(args.preset, args.limit)
     _say(f"{done} cells computed, {len(left)} left" + (f", the next: {left[0]}" if left else ""))
     if failed:
         raise RunError(f"{len(failed)} cells failed, see above: " + "; ".join(map(str, failed)))
+
+
+def _sweep(args: argparse.Namespace, folder: Path) -> None:
+    wanted = sweep.cells(args.chapter, args.parameters, folder)
+    file = sweep.written(wanted)
+    well = sweep.computed(file, args.jobs)
+    print(sweep.table(wanted, file.parent).to_string(index=False))
+    _say(f"every table of the study, as CSV: {_shown(file.parent)}")
+    if not well:
+        raise RunError("some cells were not computed, see above; the same command goes on from there.")
 
 
 def _slice(args: argparse.Namespace, folder: Path) -> None:
@@ -204,7 +217,7 @@ def _pages(args: argparse.Namespace, folder: Path) -> None:
 
 
 COMMANDS = {
-    "slice": _slice, "run": _run, "list": _list, "claims": _claims, "fill": _fill, "publish": _publish,
+    "slice": _slice, "run": _run, "list": _list, "claims": _claims, "fill": _fill, "sweep": _sweep, "publish": _publish,
     "seal": _seal, "certify": _certify, "book": _book, "train": _train, "page": _page, "pages": _pages,
 }  # fmt: skip
 
@@ -241,6 +254,14 @@ def _parser() -> argparse.ArgumentParser:
     preset(more, settings.PRESETS, required=True)
     more.add_argument("--limit", type=float, default=0, metavar="SECONDS", help="0, the default: no limit")
     more.add_argument("--job", nargs=3, metavar=("CHAPTER", "SETTING", "SEED"), help="only this cell")
+    more.add_argument("--readings", default="", metavar=",NAME=VALUE", help="of --job, as in the names of results")
+
+    many = add(
+        "sweep", "compute a chapter's study over a grid: -p seed=0..9 -p samples=64,256; what is computed is kept"
+    )
+    many.add_argument("chapter", metavar="CHAPTER")
+    many.add_argument("-p", dest="parameters", metavar="NAME=VALUES", action="append", default=[])
+    many.add_argument("--jobs", type=int, default=1, metavar="N", help="so many at a time [1]")
 
     add("certify", "record what the present code computes at preset smoke, so that results of code that does so hold")
 

@@ -16,11 +16,12 @@ PROVENANCE = {
 SHARES = {
     "accuracy", "compression_rate", "similarity", "share", "train_accuracy", "finetuned", "ra", "raa", "clean",
     "robust", "tpr", "left", "precision", "recall", "f1", "auc", "trained", "wrong", "theta", "threshold",
-    "a", "b", "a_told", "b_told", "a_untold", "b_untold",
+    "a", "b", "a_told", "b_told", "a_untold", "b_untold", "accuracy_left", "attacked", "old_told",
 }  # fmt: skip
 COUNTS = {
     "parameters", "images", "neurons", "neuron", "category", "iterations", "steps", "epoch", "epochs",
-    "bytes", "flops", "stored", "nodes", "misled", "fooled", "normal",
+    "bytes", "flops", "stored", "nodes", "misled", "fooled", "normal", "parameters_left",
+    "operations", "operations_left",
 }  # fmt: skip
 AMOUNTS = {"seconds", "seconds_1", "seconds_256", "eps", "lr", "tau", "tolerance"}
 MISSING = {"metric", "units", "accuracy", "train_accuracy", "at"}  # null where a method has none of it

@@ -52,13 +52,21 @@ class Job:
     preset: str
     setting: str
     seed: int
+    readings: tuple[tuple[str, results.Scalar], ...] = ()  # those that are not the chapter's defaults
 
     @property
     def stamp(self) -> Path:
-        return STAMPS / self.preset / self.chapter / self.setting / f"seed{self.seed}"
+        file = results.path(Path(), *self.cell)
+        return STAMPS / self.preset / self.chapter / self.setting / file.stem
+
+    @property
+    def cell(self) -> tuple:
+        """What the store calls it."""
+        return self.chapter, self.preset, self.setting, self.seed, dict(self.readings)
 
     def __str__(self) -> str:
-        return f"{self.chapter}, {self.setting}, preset {self.preset}, seed {self.seed}"
+        more = "".join(f", {name}={value}" for name, value in self.readings)
+        return f"{self.chapter}, {self.setting}, preset {self.preset}, seed {self.seed}{more}"
 
 
 def jobs(preset: str, folder: Path = chapters.BOOK) -> list[Job]:
@@ -89,7 +97,7 @@ def state(job: Job) -> str:
 
 
 def _found(job: Job) -> results.Result | None:
-    return results.find(job.chapter, job.preset, job.setting, job.seed)
+    return results.find(*job.cell)
 
 
 def done(job: Job) -> bool:
@@ -105,7 +113,7 @@ def ordered(wanted: Iterable[Job]) -> list[Job]:
 
 def compute(job: Job) -> None:
     """Measure one cell unless the store holds it."""
-    store.fill(job.chapter, job.preset, job.setting, job.seed)
+    store.fill(job.chapter, job.preset, job.setting, job.seed, **dict(job.readings))
 
 
 def train(preset: str, name: str, seed: int) -> None:
@@ -129,7 +137,7 @@ def fill(preset: str, limit: float = 0) -> tuple[int, list[Job], list[Job]]:
             while waiting:
                 job = waiting[0]
                 try:
-                    if locks.is_held(store.claim(job.chapter, job.preset, job.setting, job.seed, {})):
+                    if locks.is_held(store.claim(*job.cell)):
                         elsewhere.append(job)
                     elif not done(job):  # another process may have done it since
                         compute(job)
@@ -198,35 +206,25 @@ def sync(preset: str) -> list[Job]:
     chapter the book.
     """
     found = jobs(preset)
-    undone = set()
-    for job in found:
-        if done(job):
-            job.stamp.parent.mkdir(parents=True, exist_ok=True)
-            if not job.stamp.is_file():
-                _undo(job.stamp)
-            job.stamp.touch()
-        else:
-            _undo(job.stamp)
-            undone.add(job.chapter)
-    shutil.rmtree(STAMPS / "networks" / preset, ignore_errors=True)  # asked for by undone jobs only
+    undone = {job.chapter for job in mark(found)}
     for chapter in pages.chapters(chapters.BOOK):
-        stamp = executed(chapter)
+        own = executed(chapter)
         copy = BUILD / "book" / f"{chapter}.ipynb"
-        if chapter in undone or not copy.exists() or not _says(stamp, page_key(preset, chapter)):
-            _undo(stamp)
+        if chapter in undone or not copy.exists() or not _says(own, page_key(preset, chapter)):
+            _undo(own)
             undone.add("the book")
-    first, stamp = BUILD / "_build" / "html" / "index.html", rendered()
-    if undone or not first.exists() or not _says(stamp, book_key(preset)):
-        _undo(stamp)
+    first = BUILD / "_build" / "html" / "index.html"
+    if undone or not first.exists() or not _says(rendered(), book_key(preset)):
+        _undo(rendered())
     return found
 
 
-def _says(stamp: Path, key: str) -> bool:
-    return stamp.is_file() and stamp.read_bytes() == key.encode()
+def _says(file: Path, key: str) -> bool:
+    return file.is_file() and file.read_bytes() == key.encode()
 
 
-def _undo(stamp: Path) -> None:
-    shutil.rmtree(stamp) if stamp.is_dir() else stamp.unlink(missing_ok=True)
+def _undo(file: Path) -> None:
+    shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
 
 
 def unstamped(chapter: str) -> None:
@@ -246,6 +244,23 @@ def command() -> str:
     """How a job of the workflow calls `nss`: quoted for the shell, with Snakemake's braces escaped, wherever a clone
     lies."""
     return f"{shlex.quote(sys.executable)} -m nssutils.companion.runner".replace("{", "{{").replace("}", "}}")
+
+
+def mark(found: list[Job]) -> list[Job]:
+    """Make the stamps of jobs agree with the store; returns those that are not done."""
+    undone = []
+    for job in found:
+        if done(job):
+            job.stamp.parent.mkdir(parents=True, exist_ok=True)
+            if not job.stamp.is_file():
+                _undo(job.stamp)
+            job.stamp.touch()
+        else:
+            _undo(job.stamp)
+            undone.append(job)
+    for preset in {job.preset for job in found}:
+        shutil.rmtree(STAMPS / "networks" / preset, ignore_errors=True)  # asked for by undone jobs only
+    return undone
 
 
 def executed(chapter: str) -> Path:
