@@ -85,7 +85,7 @@ def claims_ledger(judged: pd.DataFrame, label: str) -> HTML:
         '<option value="verdict">by verdict</option></select></label>\n'
         '<label>Words <input type="search" name="words"></label>\n'
         f'<output name="count">{len(whole)} of {len(whole)} claims</output>\n</form>\n'
-        f'<div class="claims-rows" tabindex="0"><table class="table"><thead><tr>{head}</tr></thead>\n'
+        f'<div class="claims-rows grid words" tabindex="0"><table class="table"><thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{rows}\n</tbody></table></div>\n</div>"
     )
     fragments.write(f"{label}.md", f"~~~{{raw}} html\n{page}\n~~~\n")
