@@ -4,6 +4,7 @@ follows the results."""
 import dataclasses
 import json
 import math
+import re
 import shutil
 
 import pytest
@@ -288,6 +289,12 @@ def test_every_chapter_has_a_question_and_its_claims_exist():
         assert all(claims.get(name) for name in asked["claims"])
         notebook = (files.ROOT / "book" / f"{chapter}.ipynb").read_text()
         assert "answers.answer(" in notebook or chapter == "method"
+
+
+def test_the_first_page_says_how_large_the_experiments_are(judged, here):
+    claims.shown.claims_opening(judged, "o", "picture")
+    text = (here / "_generated" / "o.md").read_text()
+    assert re.search(r'scale-paper">paper, n = 5</span> MLP-MNIST', text)
 
 
 def test_a_chapter_without_results_says_so(here):
