@@ -4,6 +4,7 @@ follows the results."""
 import dataclasses
 import json
 import math
+import re
 import shutil
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from written import body, result
 
 from nssutils import files
-from nssutils.companion import claims, results
+from nssutils.companion import claims, pages, results
 from nssutils.companion.claims import judging, rules
 from nssutils.companion.claims.evidence import Evidence, printed_base
 
@@ -280,6 +281,52 @@ def test_the_readmes_picture_has_every_claim():
     """It is drawn by `nss publish`; text stays text."""
     picture = (files.ROOT / "book" / "_static" / "claims.svg").read_text()
     assert [name for name in claims.claims() if f">{name}<" not in picture] == []
+
+
+def test_an_answer_is_computed_from_the_ledger(tmp_path, monkeypatch, here):
+    def costly(tables):
+        for row in tables["slices"]:
+            row["accuracy"] -= 0.1
+
+    def box(label):
+        claims.answers.answer(claims.published(), "rq2_restructuring", label)
+        text = (here / "_generated" / f"{label}.md").read_text()
+        return text[text.index("claim-R2") :]
+
+    assert "✓ MLP-MNIST" in box("before")
+    changed(tmp_path, monkeypatch, "rq2_restructuring", costly)
+    assert "verdict-contradicted" in box("after") and "✗ MLP-MNIST" in box("after")
+
+
+def test_every_chapter_has_a_question_and_its_claims_exist():
+    toc = pages.chapters(files.ROOT / "book")
+    assert list(claims.answers.questions()) == [name for name in claims.answers.questions() if name in toc]
+    assert set(toc) - set(claims.answers.questions()) == {"claims"}
+    for chapter, asked in claims.answers.questions().items():
+        assert asked["question"].endswith("?")
+        assert all(claims.get(name) for name in asked["claims"])
+        notebook = (files.ROOT / "book" / f"{chapter}.ipynb").read_text()
+        assert "answers.answer(" in notebook or chapter == "method"
+
+
+def test_the_first_page_says_how_large_the_experiments_are(judged, here):
+    claims.shown.claims_opening(judged, "o", "picture")
+    text = (here / "_generated" / "o.md").read_text()
+    assert re.search(r'scale-paper">paper, n = 5</span> MLP-MNIST', text)
+
+
+def test_a_chapter_without_results_says_so(here):
+    claims.answers.answer({}, "sensitivity_tasks", "s")
+    assert "no result is published yet" in (here / "_generated" / "s.md").read_text()
+
+
+def test_the_first_page_has_findings_and_a_card_for_each_chapter(here):
+    found = claims.published()
+    claims.answers.findings(found, "f")
+    claims.answers.cards(found, "c")
+    findings, cards = ((here / "_generated" / f"{label}.md").read_text() for label in "fc")
+    assert findings.count("<li>") == len(claims.answers.FINDINGS) and findings.count("verdict-badge") >= 3
+    assert cards.count('class="card-of"') == len(claims.answers.questions())
 
 
 def test_counts_are_told_by_preset_and_setting(judged, here):

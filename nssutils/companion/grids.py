@@ -146,7 +146,7 @@ def _kind(cell: str) -> str:
 
 def _number(cell: str) -> str:
     """A cell of numbers: the interval small, a minus as one, several in one not broken."""
-    text = HALF.sub(r' <small class="half">±\1</small>', _inline(cell)).replace(" / ", "\u202f/\u202f")
+    text = HALF.sub(r' <small class="half">±\1</small>', _inline(cell)).replace(" / ", "/")
     return re.sub(r"(^|[ ≈(])-(?=\d)", r"\1−", text)
 
 

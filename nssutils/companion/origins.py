@@ -9,8 +9,11 @@ SMOKE = "smoke runs on other data and thin networks: no reproduction"
 
 def scale(group: list[Result]) -> str:
     """How large an experiment was, as a badge."""
-    preset = group[0].preset
-    return f'<span class="scale scale-{preset}">{preset}, n = {len(group)}</span>'
+    return badge(group[0].preset, len(group))
+
+
+def badge(preset: str, networks: int) -> str:
+    return f'<span class="scale scale-{preset.split()[0]}">{preset}, n = {networks}</span>'
 
 
 def by_cell(found: Iterable[Result]) -> list[list[Result]]:

@@ -14,6 +14,12 @@ from nssutils.errors import NssError
 
 CONFIG = files.ROOT / "_config.yml"
 UNNEEDED = re.compile(r"\s*<script[^>]*fontawesome\.js[^>]*></script>")  # 1.5 MB: the stylesheet has the icons, too
+TITLE = re.compile(r"<title>\s*(.*?)\s*</title>", re.DOTALL)
+ABOUT = """<meta name="description" content="{title}: what the paper claims, recomputed, and what holds.">
+<meta property="og:type" content="article">
+<meta property="og:title" content="{title}">
+<meta property="og:description" content="What the paper claims, recomputed from the datasets up, and what holds.">
+"""
 INDEX = """<!doctype html>
 <html lang="en">
 <head>
@@ -80,11 +86,13 @@ def hide_injected(pages: Path) -> None:
 
 
 def finish(html: Path) -> None:
-    """What the theme leaves undone: a script that no page needs goes, the first address gets a title and a language."""
+    """What the theme leaves undone: a script that no page needs goes, each page says what it is where it is linked to,
+    and the first address gets a title and a language."""
     for page in html.glob("*.html"):
-        text = page.read_text()
-        if UNNEEDED.search(text):
-            page.write_text(UNNEEDED.sub("", text))
+        text = UNNEEDED.sub("", page.read_text())
+        if "og:title" not in text and (title := TITLE.search(text)):
+            text = text.replace("</head>", f"{ABOUT.format(title=title[1])}</head>", 1)
+        page.write_text(text)
     for script in (html / "_static" / "scripts").glob("fontawesome.js*"):
         script.unlink()
     title = yaml.safe_load(CONFIG.read_text())["title"]

@@ -8,7 +8,7 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 
 from nssutils import files
-from nssutils.companion import fragments
+from nssutils.companion import fragments, origins
 from nssutils.companion.claims import rules
 from nssutils.companion.claims.judging import JOINTLY, ledger, overall
 from nssutils.companion.fragments import TITLES
@@ -48,11 +48,22 @@ def claims_opening(judged: pd.DataFrame, label: str, picture: str) -> Markdown:
     }  # fmt: skip
     parts = [f"**{counts.get(verdict, 0)} {rules.SYMBOLS[verdict]} {text}**" for verdict, text in said.items()]
     text = f"Of {counts.sum()} claims, by the published results: {', '.join(parts)}. [The ledger](claims) has each one."
+    networks = f"By networks: {_scales(judged)}. Fewer than {rules.ENOUGH} networks tell nothing."
     told = f"{counts.get(rules.REPRODUCED, 0)} of {counts.sum()} reproduced"
     alt = f"A row for each claim, a column for each setting: {told}."
     image = f"~~~{{shown-figure}} _generated/{picture}.svg\n:alt: {alt}\n~~~"
-    fragments.write(f"{label}.md", f"{text}\n\n{image}\n")
+    fragments.write(f"{label}.md", f"{text}\n\n{image}\n\n{networks}\n")
     return Markdown(text)
+
+
+def _scales(judged: pd.DataFrame) -> str:
+    """How many networks of which preset the claims about each setting rest on, at most, as badges."""
+    by_scale: dict[str, list[str]] = {}
+    measured = judged[(judged["preset"] != "") & (judged["networks"] > 0) & (judged["setting"] != JOINTLY)]
+    most = measured.sort_values("networks", ascending=False, kind="stable").drop_duplicates("setting")
+    for one in most.itertuples():
+        by_scale.setdefault(origins.badge(one.preset, one.networks), []).append(NAMES[one.setting])
+    return "; ".join(f"{badge} {', '.join(names)}" for badge, names in by_scale.items())
 
 
 def claims_counts(judged: Mapping[str, pd.DataFrame], label: str) -> Markdown:
@@ -85,7 +96,7 @@ def claims_ledger(judged: pd.DataFrame, label: str) -> HTML:
         '<option value="verdict">by verdict</option></select></label>\n'
         '<label>Words <input type="search" name="words"></label>\n'
         f'<output name="count">{len(whole)} of {len(whole)} claims</output>\n</form>\n'
-        f'<div class="claims-rows" tabindex="0"><table class="table"><thead><tr>{head}</tr></thead>\n'
+        f'<div class="claims-rows grid words" tabindex="0"><table class="table"><thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{rows}\n</tbody></table></div>\n</div>"
     )
     fragments.write(f"{label}.md", f"~~~{{raw}} html\n{page}\n~~~\n")
