@@ -132,8 +132,9 @@ def conv(i, o, k=3, **more):
 def normed(tokens=False):
     """A Sequential of convolutions and GroupNorm, or of Linear on tokens."""
     if tokens:
-        return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.LayerNorm(8), nn.Linear(8, 6), nn.Tanh(), nn.Flatten(),
-                             nn.Linear(24, 3))
+        return nn.Sequential(
+            nn.Linear(5, 8), nn.ReLU(), nn.LayerNorm(8), nn.Linear(8, 6), nn.Tanh(), nn.Flatten(), nn.Linear(24, 3)
+        )
     return nn.Sequential(
         conv(3, 8), nn.GroupNorm(2, 8), nn.ReLU(), conv(8, 6), nn.ReLU(), nn.GroupNorm(3, 6), conv(6, 4), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),

@@ -10,6 +10,7 @@ WORDS = {
     "list": "what the store of results holds, stale results apart, and what is missing",
     "claims": "what becomes of the paper's claims: how many have which verdict, by the results at hand",
     "fill": "compute what the store lacks at a preset, the most informative first; stop when time is up",
+    "sweep": "compute a chapter's study over a grid: -p seed=0..9 -p samples=64,256; what is computed is kept",
     "seal": "give results that were written before there were digests theirs, after checking them",
     "certify": "record what the present code computes at preset smoke, so that results of code that does so hold",
     "publish": "copy this machine's results of a chapter to data/results",

@@ -21,6 +21,7 @@ from nssutils.studies import your_model
 IMAGES = 5_000  # of a tour, so that it takes minutes
 Labelled = tuple[torch.Tensor, torch.Tensor]
 
+
 class OwnError(NssError):
     """A network or data that cannot be had by the name given."""
 

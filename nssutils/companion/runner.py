@@ -30,6 +30,7 @@ from nssutils.companion import (
     workflow,
 )
 from nssutils.companion.chapters import BOOK, Scalar, UsageError
+from nssutils.companion.command import WORDS
 from nssutils.companion.workflow import BUILD
 from nssutils.errors import NssError
 
@@ -226,62 +227,59 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nss", description="Run the chapters of the NeuSemSlice companion.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, text: str, **more) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=text, **more)
+    def add(name: str, **more) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=WORDS[name], description=WORDS[name], **more)
 
     def preset(command: argparse.ArgumentParser, choices=PRESETS, **more) -> None:
         command.add_argument("--preset", choices=choices, **more)
 
-    mine = add("slice", "slice a network of your own: what is left of it, and the smaller network in a file")
+    mine = add("slice")
     mine.add_argument("network", metavar="MODULE:FUNCTION", help="or FILE.py:FUNCTION; returns the trained network")
     mine.add_argument("--data", required=True, help="a folder of images by class, or a function: x and y, or a loader")
     mine.add_argument("--metric", default="taylor", help="avg, var, ens, deeplift or taylor, the default")
     mine.add_argument("--theta", type=float, default=0.95, help="similarity to reach in each layer and class [0.95]")
     mine.add_argument("--out", type=Path, metavar="FILE", help="where the smaller network goes, as small.safetensors")
 
-    one = add("run", "execute a chapter (nss run CHAPTER --help: its parameters)", add_help=False)
+    one = add("run", add_help=False)
     one.add_argument("chapter", nargs="?", metavar="CHAPTER")
     one.add_argument("-p", dest="parameters", metavar="NAME=VALUE", action="append", default=[])
     one.add_argument("--out", type=Path, metavar="FILE", help="where the executed copy goes")
     one.add_argument("-h", "--help", action="store_true", help="show the chapter's parameters")
 
-    held = add("list", "what the store of results holds, stale results apart, and what is missing")
+    held = add("list")
     preset(held, settings.PRESETS, action="append", dest="presets", help="only this one; may be repeated")
 
-    add("claims", "what becomes of the paper's claims: how many have which verdict, by the results at hand")
+    add("claims")
 
-    more = add("fill", "compute what the store lacks at a preset, the most informative first; stop when time is up")
+    more = add("fill")
     preset(more, settings.PRESETS, required=True)
     more.add_argument("--limit", type=float, default=0, metavar="SECONDS", help="0, the default: no limit")
     more.add_argument("--job", nargs=3, metavar=("CHAPTER", "SETTING", "SEED"), help="only this cell")
     more.add_argument("--readings", default="", metavar=",NAME=VALUE", help="of --job, as in the names of results")
 
-    many = add(
-        "sweep", "compute a chapter's study over a grid: -p seed=0..9 -p samples=64,256; what is computed is kept"
-    )
+    many = add("sweep")
     many.add_argument("chapter", metavar="CHAPTER")
     many.add_argument("-p", dest="parameters", metavar="NAME=VALUES", action="append", default=[])
     many.add_argument("--jobs", type=int, default=1, metavar="N", help="so many at a time [1]")
 
-    add("certify", "record what the present code computes at preset smoke, so that results of code that does so hold")
+    add("seal")
+    add("certify")
 
-    add("seal", "give results that were written before there were digests theirs, after checking them")
-
-    out = add("publish", "copy this machine's results of a chapter to data/results")
+    out = add("publish")
     out.add_argument("chapter", metavar="CHAPTER")
     preset(out, [p for p in settings.PRESETS if p != "smoke"], required=True)
 
-    preset(add("book", "execute every chapter, one after another, and build the book"), default="smoke")
+    preset(add("book"), default="smoke")
 
-    network = add("train", "a step of the workflow: train a setting's network")
+    network = add("train")
     network.add_argument("setting", choices=settings.KNOWN, metavar="SETTING")
     network.add_argument("seed", type=int, metavar="SEED")
     preset(network, settings.PRESETS, required=True)
 
-    page = add("page", "a step of the workflow: execute a chapter for the book")
+    page = add("page")
     page.add_argument("chapter", metavar="CHAPTER")
     preset(page, required=True)
-    preset(add("pages", "a step of the workflow: build the pages of the executed chapters"), required=True)
+    preset(add("pages"), required=True)
     return parser
 
 
