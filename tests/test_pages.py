@@ -27,9 +27,11 @@ def test_pages_are_finished(tmp_path):
     page = tmp_path / "rq1.html"
     page.write_text(
         '<head><title>RQ1</title>\n<script defer src="_static/scripts/fontawesome.js?digest=1"></script></head>'
+        '<div role="list"><div role="doc-biblioentry">'
     )
     pages.finish(tmp_path)
     assert "fontawesome" not in page.read_text() and '<meta property="og:title" content="RQ1">' in page.read_text()
+    assert '<div role="list"><div role="listitem">' in page.read_text()
     assert not list((tmp_path / "_static" / "scripts").iterdir())
     assert '<html lang="en">' in (tmp_path / "index.html").read_text()
     once = page.read_text()

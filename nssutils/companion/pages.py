@@ -90,6 +90,7 @@ def finish(html: Path) -> None:
     and the first address gets a title and a language."""
     for page in html.glob("*.html"):
         text = UNNEEDED.sub("", page.read_text())
+        text = text.replace('role="doc-biblioentry"', 'role="listitem"')  # the former may not be in a list
         if "og:title" not in text and (title := TITLE.search(text)):
             text = text.replace("</head>", f"{ABOUT.format(title=title[1])}</head>", 1)
         page.write_text(text)
