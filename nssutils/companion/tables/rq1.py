@@ -17,9 +17,12 @@ RATES = tuple(round(0.1 * i, 1) for i in range(1, 9))  # compression rates at wh
 
 
 def at_rate(points: pd.DataFrame, rate: float) -> float:
-    """Accuracy at a compression rate, linear between the two nearest points of one curve; NaN outside its range."""
+    """Accuracy at a compression rate, linear between the two nearest points of one curve; NaN outside its range, and of
+    a curve that was not measured."""
+    if points.empty:
+        return float("nan")
     rates, which = np.unique(points["compression_rate"].to_numpy(float), return_inverse=True)
-    if not len(rates) or not rates[0] <= rate <= rates[-1]:
+    if not rates[0] <= rate <= rates[-1]:
         return float("nan")
     accuracy = np.bincount(which, points["accuracy"].to_numpy(float)) / np.bincount(which)
     return float(np.interp(rate, rates, accuracy))
