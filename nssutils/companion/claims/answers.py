@@ -21,6 +21,10 @@ from nssutils.companion.results import DATA, Result
 FINDINGS = ("rq1_slicing", "rq3_readaptation", "rq4_incremental")  # whose headline claims the first page tells
 
 
+WHO = {
+    "NeuSemSlice": "The paper", "NNSlicer": "NNSlicer's paper", "DeepArc": "DeepArc's authors",
+    "this book": "Asked here",
+}  # fmt: skip
 ARROWS = (
     '<p class="arrows">↑ points the way that is claimed, ↓ the contrary, by too few networks or too little to tell.</p>'
 )
@@ -37,7 +41,7 @@ def answer(found: Mapping[str, list[Result]], chapter: str, label: str) -> HTML:
     asked = questions()[chapter]
     judged = _judged(found, asked["claims"])
     rows = "".join(
-        f'<div class="answer-claim"><dt>The paper: {html.escape(get(name).claim)} '
+        f'<div class="answer-claim"><dt>{WHO[get(name).source]}: {html.escape(get(name).claim)} '
         f'<a href="claims.html#claim-{name}">{name}</a></dt>'
         f"<dd>{_badge(rules.weakest(mine['verdict']))} {_settings(mine)}</dd></div>"
         for name, mine in judged.items()
