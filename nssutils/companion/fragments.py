@@ -45,6 +45,11 @@ def paper_table(number: int) -> pd.DataFrame:
 def paper_grid(number: int, measure: str) -> pd.DataFrame:
     """A measure of the paper's Tables 4 to 6, as printed: settings down (Table 5: attacks, too), methods across; a dash
     is NaN."""
+    return _grid(number, measure).copy()
+
+
+@cache
+def _grid(number: int, measure: str) -> pd.DataFrame:
     table = paper_table(number)
     mine = table[table["measure"] == measure].astype({"value": float})
     return mine.pivot(index=["attack", "setting"] if number == 5 else "setting", columns="method", values="value")
