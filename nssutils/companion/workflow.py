@@ -295,11 +295,13 @@ def page_key(preset: str, chapter: str) -> str:
 
 
 def book_key(preset: str) -> str:
-    """Digest of what the pages depend on: every chapter's key, and the files of book/ that are no notebooks."""
+    """Digest of what the pages depend on: every chapter's key, the files of book/ that are no notebooks, and the code
+    that builds them."""
     others = sorted(path for path in chapters.BOOK.rglob("*") if path.is_file() and path.suffix != ".ipynb")
     texts = [[str(path.relative_to(chapters.BOOK)), path.read_bytes().hex()] for path in others]
     keys = [page_key(preset, chapter) for chapter in pages.chapters(chapters.BOOK)]
-    return digests.of([keys, texts, pages.CONFIG.read_text()])
+    builder = digests.code("companion.pages", "companion.directives")
+    return digests.of([keys, texts, pages.CONFIG.read_text(), builder])
 
 
 def _modules(folder: str) -> list[str]:
