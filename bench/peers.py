@@ -16,14 +16,26 @@ import timeit
 import torch
 import torch.nn.functional as F
 
-from nssutils import contribution, data, freezing, incremental, neurons, restructuring, settings, slicing, training
+from nssutils import (
+    contribution,
+    data,
+    freezing,
+    incremental,
+    models,
+    neurons,
+    restructuring,
+    settings,
+    slicing,
+    training,
+)
 from nssutils.models import count_parameters
 from nssutils.studies import common, scores
 
 try:
     import torch_pruning
 except ImportError:
-    sys.exit("bench/peers.py needs torch-pruning: pip install torch-pruning (the extra `zoo`)")
+    print("bench/peers.py is left out: it needs torch-pruning. pip install torch-pruning (the extra `zoo`)")
+    sys.exit()
 
 RATES = (0.1, 0.2, 0.4, 0.6)  # of the parameters gone
 TUNED = 10_000  # training images of the epoch
@@ -179,4 +191,4 @@ few = loaded.x_train[scored[:512]], loaded.y_train[scored[:512]]
 compared(net, found, few, (loaded.x_train[some], loaded.y_train[some]), test)
 judged = data.first_per_class(loaded.y_train, 300)
 of_two(net, found, (loaded.x_train[judged], loaded.y_train[judged]), test)
-timed(net, test[0])
+timed(models.resnet18(1.0, setting.channels, setting.image_size, setting.n_classes).eval(), test[0])
