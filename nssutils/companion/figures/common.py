@@ -25,6 +25,14 @@ def panels(count: int, columns: int, height: float, **more) -> tuple[Figure, lis
     return drawn, list(axes.flat[:count])
 
 
+def labelled(axes: list[Axes], x: str, y: str, columns: int = 3) -> None:
+    """What the axes of a grid's panels are: told once a row, and below the lowest of each column."""
+    for ax in axes[::columns]:
+        ax.set_ylabel(y)
+    for ax in axes[-columns:]:
+        ax.set_xlabel(x)
+
+
 def entitled(ax: Axes, name: str, group: list[Result]) -> None:
     """A panel's title: the setting, and how large its experiment was."""
     ax.set_title(f"{TITLES[name]}\n", fontsize=10, loc="left")

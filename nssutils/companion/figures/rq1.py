@@ -10,7 +10,7 @@ from nssutils import settings
 from nssutils.companion import fragments, results
 from nssutils.companion.colours import INK, LIGHT, MUTED, SEMANTIC
 from nssutils.companion.figures import touch
-from nssutils.companion.figures.common import METRIC_MARKERS, counted, entitled, panels
+from nssutils.companion.figures.common import METRIC_MARKERS, counted, entitled, labelled, panels
 from nssutils.companion.fragments import METRIC_TITLES, TITLES
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import names, or_nothing
@@ -66,10 +66,7 @@ def draw_fig5(
         drawn_here = _panel(ax, name, group, metrics, beside or group)  # older results have the curve themselves
         curves += drawn_here
         shown |= {curve["metric"] for curve in drawn_here}
-    for ax in axes[::3]:
-        ax.set_ylabel("accuracy (%)")
-    for ax in axes[3:]:
-        ax.set_xlabel("compression rate (%)")
+    labelled(axes, "compression rate (%)", "accuracy (%)")
     handles = [Line2D([], [], color=LIGHT[method], ls=line, label=method) for method, line in LINES.items()]
     handles += [Line2D([], [], **NNSLICER, ms=4, label="NNSlicer")]
     handles += [Line2D([], [], color=LIGHT["deeparc"], ls="none", marker="*", ms=11, label="DeepArc (> 0.99)")]
@@ -151,10 +148,7 @@ def rq1_depth(found: list[Result], label: str) -> Figure:
         ax.grid()
         if (shares.iloc[-1] < shares.iloc[0]).sum() > shares.shape[1] / 2:
             sparser.append(TITLES[name])
-    for ax in axes[::3]:
-        ax.set_ylabel("neurons kept (%)")
-    for ax in axes[-3:]:
-        ax.set_xlabel("layer, first to last")
+    labelled(axes, "layer, first to last", "neurons kept (%)")
     caption = "Share of each layer that the semantic slice at theta 0.95 keeps, from the first layer to the last."
     alt = counted("With most metrics the last layer keeps a smaller share than the first", sparser, shown)
     note = "The line is the mean of the five metrics, the band their range."

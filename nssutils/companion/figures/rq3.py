@@ -5,7 +5,7 @@ from matplotlib.lines import Line2D
 
 from nssutils.companion import fragments, results
 from nssutils.companion.colours import INK, LIGHT, LINE, SEMANTIC
-from nssutils.companion.figures.common import counted, entitled, keyed, panels
+from nssutils.companion.figures.common import counted, entitled, keyed, labelled, panels
 from nssutils.companion.fragments import TITLES
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import names, or_nothing
@@ -37,10 +37,7 @@ def rq3_shares(found: list[Result], label: str) -> Figure:
         ax.grid()
         if means["ra"].idxmax() in ("nss", "nss+deeparc"):
             ahead.append(TITLES[name])
-    for ax in axes[::3]:
-        ax.set_ylabel("accuracy (%)")
-    for ax in axes[-3:]:
-        ax.set_xlabel("parameters trained (%)")
+    labelled(axes, "parameters trained (%)", "accuracy (%)")
     handles = keyed(STYLES, METHOD_TITLES)
     handles += [
         Line2D([], [], color=INK, marker="o", ls="none", ms=6, label=MEASURES["ra"]),

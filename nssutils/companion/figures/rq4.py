@@ -6,7 +6,7 @@ from matplotlib.lines import Line2D
 
 from nssutils.companion import fragments, results
 from nssutils.companion.colours import INK, LIGHT, MUTED, SEMANTIC
-from nssutils.companion.figures.common import counted, entitled, keyed, panels
+from nssutils.companion.figures.common import counted, entitled, keyed, labelled, panels
 from nssutils.companion.fragments import TITLES
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import names, or_nothing
@@ -39,10 +39,7 @@ def rq4_tasks(found: list[Result], label: str) -> Figure:
             average = means[[f"a_{known}", f"b_{known}"]].mean(axis=1)
             if average["nss"] > average[replays.index].max():
                 ahead.append(TITLES[name])
-    for ax in axes[::3]:
-        ax.set_ylabel("task A (%)")
-    for ax in axes[-3:]:
-        ax.set_xlabel("task B (%)")
+    labelled(axes, "task B (%)", "task A (%)")
     handles = keyed(STYLES, METHOD_TITLES)
     handles += [Line2D([], [], color=INK, lw=1, marker=".", label="where it lands untold")]
     drawn.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=8.5)
