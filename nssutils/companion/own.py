@@ -122,7 +122,8 @@ def _called(name: str, what: str):
     where, _, function = name.rpartition(":")
     if not where:
         raise OwnError(f"{what} is {name!r}, expected MODULE:FUNCTION or FILE.py:FUNCTION, as mine.py:network.")
-    sys.path.insert(0, str(_here("")))
+    if (folder := str(_here(""))) not in sys.path:
+        sys.path.insert(0, folder)
     try:
         module = _file(_here(where)) if where.endswith(".py") else importlib.import_module(where)
     except (ImportError, FileNotFoundError) as error:

@@ -59,8 +59,9 @@ def findings(found: Mapping[str, list[Result]], label: str) -> HTML:
     for chapter in FINDINGS:
         asked = questions()[chapter]
         (name, mine), *_ = _judged(found, asked["claims"]).items()
+        who = WHO[get(name).source]
         items.append(
-            f'<li><a href="{chapter}.html">{asked["question"]}</a> The paper: {html.escape(get(name).claim)} '
+            f'<li><a href="{chapter}.html">{asked["question"]}</a> {who}: {html.escape(get(name).claim)} '
             f"{_badge(rules.weakest(mine['verdict']))} {_settings(mine)}</li>"
         )
     return _written(f'<ol class="findings">{"".join(items)}</ol>', label)
