@@ -1,9 +1,13 @@
 """Fixtures that several test files share."""
 
+import os
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+# A process a core, a thread a process: two threads each would wait for one another. Before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # No deadline: tests share their processor with other work, and a slow moment is no failure.
 hypothesis.settings.register_profile("shared", deadline=None)

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from nssutils import data, digests, files, settings, studies
-from nssutils.companion import chapters, checksums, locks, pages, provenance, results, runner, workflow
+from nssutils.companion import chapters, checksums, locks, pages, progress, provenance, results, runner, workflow
 from nssutils.companion import store as fills
 from nssutils.companion.store import fill, holds
 
@@ -227,14 +228,37 @@ def test_a_lock_says_who_holds_it_and_is_free_when_he_is_killed(tmp_path, capsys
     with pytest.raises(locks.LockError, match=rf"the book is locked by process {other.pid} on .* since 20\d\d-.*Wait"):
         with locks.held(lock, "the book"):
             pass
-    assert locks.is_held(lock)
+    assert re.match(rf"process {other.pid} on .* since 20\d\d-", locks.holder(lock))
     other.kill()
     other.wait()
-    assert not locks.is_held(lock)
+    assert not locks.holder(lock)
     other = elsewhere(lock, 1)
     with locks.held(lock, "the book", wait=True):
         assert f"waiting for the book: process {other.pid}" in capsys.readouterr().err
     other.wait()
+
+
+def test_status_says_what_is_done_who_is_at_work_and_how_long_the_rest_may_take(store, monkeypatch):
+    several = settings._SMOKE["vgg16-cifar10"] | {"seeds": (0, 1, 2)}
+    monkeypatch.setitem(settings._SMOKE, "vgg16-cifar10", several)
+    first, second, third = (workflow.Job("pilot_global", "smoke", "vgg16-cifar10", seed) for seed in range(3))
+    workflow.compute(first)
+    file = results.path(results.local(), *first.cell)
+    results.save(replace(found := results.read(file), provenance=found.provenance | {"seconds": 7200.0}))
+    other = elsewhere(fills.claim(*second.cell), 60)
+    told = progress.status(["smoke"]).splitlines()
+    other.kill()
+    other.wait()
+    cells = len([job for job in workflow.jobs("smoke") if job.setting == "vgg16-cifar10"])
+    assert told[2].split() == ["vgg16-cifar10", "1", "of", str(cells), "1", str(cells - 2), "2.0+"]  # of the third seed
+    assert f"running: {second}: process {other.pid}" in "\n".join(told)
+    assert told[-1] == f"next: {workflow.ordered(workflow.jobs('smoke'))[1]} (nss fill --preset smoke)"
+    for job in workflow.jobs("smoke"):
+        if job != third:
+            workflow.compute(job)
+    told = progress.status(["smoke"]).splitlines()
+    assert told[2].split()[-3:] == ["0", "1", "1.0"]  # the median of two hours and nothing
+    assert told[-1] == f"next: {third} (nss fill --preset smoke)"
 
 
 def test_two_builds_in_one_clone_are_one_after_another(store, capsys):

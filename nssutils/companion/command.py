@@ -8,6 +8,7 @@ WORDS = {
     "slice": "slice a network of your own: what is left of it, and the smaller network in a file",
     "run": "execute a chapter (nss run CHAPTER --help: its parameters)",
     "list": "what the store of results holds, stale results apart, and what is missing",
+    "status": "how far a preset is: cells done, running and left, and the hours that these may take",
     "claims": "what becomes of the paper's claims: how many have which verdict, by the results at hand",
     "fill": "compute what the store lacks at a preset, the most informative first; stop when time is up",
     "sweep": "compute a chapter's study over a grid: -p seed=0..9 -p samples=64,256; what is computed is kept",

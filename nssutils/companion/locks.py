@@ -45,12 +45,12 @@ def held(path: Path, what: str, wait: bool = False) -> Iterator[None]:
         yield
 
 
-def is_held(path: Path) -> bool:
-    """Whether someone, in another process or this one, holds the lock."""
+def holder(path: Path) -> str:
+    """Who holds the lock, in another process or this one, and since when; "" where nobody does."""
     if not path.exists():
-        return False
+        return ""
     with open(path, "rb") as file:
-        return not _taken(file)
+        return "" if _taken(file) else _holder(file)
 
 
 def _taken(file) -> bool:

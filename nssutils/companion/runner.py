@@ -23,6 +23,7 @@ from nssutils.companion import (
     figures,
     own,
     pages,
+    progress,
     ranges,
     results,
     store,
@@ -161,6 +162,10 @@ def _list(args: argparse.Namespace, folder: Path) -> None:
     print(workflow.listing(args.presets or settings.PRESETS))
 
 
+def _status(args: argparse.Namespace, folder: Path) -> None:
+    print(progress.status(args.presets or settings.PRESETS[1:]))  # smoke is made anew in minutes
+
+
 def _claims(args: argparse.Namespace, folder: Path) -> None:
     for name, found in claims.at_hand().items():
         counts = claims.overall(claims.ledger(found))["verdict"].value_counts()
@@ -218,8 +223,9 @@ def _pages(args: argparse.Namespace, folder: Path) -> None:
 
 
 COMMANDS = {
-    "slice": _slice, "run": _run, "list": _list, "claims": _claims, "fill": _fill, "sweep": _sweep, "publish": _publish,
-    "seal": _seal, "certify": _certify, "book": _book, "train": _train, "page": _page, "pages": _pages,
+    "slice": _slice, "run": _run, "list": _list, "status": _status, "claims": _claims, "fill": _fill, "sweep": _sweep,
+    "publish": _publish, "seal": _seal, "certify": _certify, "book": _book, "train": _train, "page": _page,
+    "pages": _pages,
 }  # fmt: skip
 
 
@@ -246,8 +252,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, metavar="FILE", help="where the executed copy goes")
     one.add_argument("-h", "--help", action="store_true", help="show the chapter's parameters")
 
-    held = add("list")
-    preset(held, settings.PRESETS, action="append", dest="presets", help="only this one; may be repeated")
+    for name in ("list", "status"):
+        preset(add(name), settings.PRESETS, action="append", dest="presets", help="only this one; may be repeated")
 
     add("claims")
 

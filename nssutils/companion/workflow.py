@@ -21,6 +21,7 @@ from nssutils.studies import STUDIES
 
 BUILD = files.ROOT / "build"
 STAMPS = BUILD / "jobs"
+DONE = ("held", "certified")  # the states of a cell whose result stands
 # Settings by what is worth knowing first where time is short; within one, chapters in the book's order.
 FIRST = (
     "vgg16-cifar10",
@@ -102,7 +103,7 @@ def _found(job: Job) -> results.Result | None:
 
 def done(job: Job) -> bool:
     """Whether the store has a cell's result and it stands."""
-    return state(job) in ("held", "certified")
+    return state(job) in DONE
 
 
 def ordered(wanted: Iterable[Job]) -> list[Job]:
@@ -137,7 +138,7 @@ def fill(preset: str, limit: float = 0) -> tuple[int, list[Job], list[Job]]:
             while waiting:
                 job = waiting[0]
                 try:
-                    if locks.is_held(store.claim(*job.cell)):
+                    if locks.holder(store.claim(*job.cell)):
                         elsewhere.append(job)
                     elif not done(job):  # another process may have done it since
                         compute(job)
