@@ -15,6 +15,7 @@ from urllib.parse import urldefrag
 import numpy as np
 import pytest
 
+from nssutils import settings
 from nssutils.companion import claims, results
 from nssutils.companion.fragments import METRIC_TITLES, TITLES
 
@@ -191,7 +192,7 @@ def test_hovering_reads_what_the_results_have(driver, pages):
     read = driver.execute_script(
         """
         const figure = document.getElementById('fig-5'), svg = figure.querySelector('svg');
-        const curves = JSON.parse(figure.querySelector('script.touch').textContent);
+        const curves = JSON.parse(figure.querySelector('script.touch').textContent).curves;
         return curves.map(curve => {
           const [x, y] = curve.points[0];
           const at = new DOMPoint(x, y).matrixTransform(svg.getScreenCTM());
@@ -244,6 +245,39 @@ def test_a_switch_takes_a_curve_away_and_keys_read_on(driver, pages):
     )
     assert left == 0
     assert "left out, accuracy" in text
+
+
+def test_a_setting_fills_the_figure_and_is_read_alone(driver, pages):
+    driver.get(page_named(pages, "rq1_slicing"))
+    boxes, texts, colours = driver.execute_script(
+        """
+        const figure = document.getElementById('fig-5'), svg = figure.querySelector('svg');
+        const choice = figure.querySelector('select'), drawing = figure.querySelector('.drawing');
+        const press = key => drawing.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
+        const boxes = [], texts = [];
+        for (const each of [...choice.options].slice(1)) {
+          choice.value = each.value;
+          choice.dispatchEvent(new Event('change'));
+          boxes.push(svg.getAttribute('viewBox').split(' ').map(Number));
+          for (let i = 0; i < 12; i++) {
+            press('ArrowDown');
+            texts.push([each.value, figure.querySelector('output').value]);
+          }
+        }
+        choice.value = '';
+        choice.dispatchEvent(new Event('change'));
+        boxes.push(svg.getAttribute('viewBox').split(' ').map(Number));
+        const named = [...figure.querySelectorAll('fieldset')][0].querySelectorAll('input');
+        return [boxes, texts, [...named].map(box => box.style.accentColor)];
+        """
+    )
+    *panels, whole = boxes
+    assert len(panels) == len(settings.NAMES)
+    for left, top, width, height in panels:
+        assert left >= whole[0] - 5 and top >= whole[1] - 5 and 4 < whole[2] * whole[3] / (width * height) < 9
+    for setting, text in texts:
+        assert text.startswith(f"{setting}, ")
+    assert len(set(colours)) == 4 and all(colours)  # a selection's switch has its curves' colour
 
 
 def test_the_ledger_filters_and_sorts(driver, pages):

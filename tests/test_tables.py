@@ -1,5 +1,6 @@
 """From results to tables and figures: the right number in the right cell, and where it is from."""
 
+import json
 import re
 
 import numpy as np
@@ -263,6 +264,24 @@ def test_figure_is_written_with_caption_alt_text_and_reproducibly(here):
     figures.fig5(found, "f")
     assert (here / "_generated" / "f.svg").read_bytes() == first
     assert first.count(b"no result yet") == 3
+
+
+def test_a_point_to_be_read_is_where_it_is_drawn(here):
+    figures.fig5([slicing_result(seed, name) for name in settings.NAMES for seed in range(3)], "f")
+    drawn = (here / "_generated" / "f.svg").read_text()
+    told = re.search(r">(.*)</script>", (here / "_generated" / "f.touch.html").read_text(), re.DOTALL)
+    told = json.loads(told[1])
+    assert len(told["curves"]) == 6 * 3 * 3
+    for curve in told["curves"]:
+        parts = drawn.split(f'id="f-{curve["id"]}"')[1:]
+        places = [
+            m for part in parts for m in re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"', part.split("<g id=")[0])
+        ]
+        marks = np.array(places, dtype=float)
+        left, top, width, height = told["panels"][curve["setting"]]
+        for x, y, *_ in curve["points"]:
+            assert np.abs(marks - (x, y)).max(axis=1).min() < 0.1
+            assert left < x < left + width and top < y < top + height
 
 
 def test_figure_shows_the_three_best_metrics_or_all():

@@ -4,16 +4,33 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const script of document.querySelectorAll("script.touch")) touch(script.parentElement, JSON.parse(script.textContent));
 });
 
-function touch(figure, curves) {
+function touch(figure, { curves, panels }) {
   const svg = figure.querySelector("svg");
   const drawing = figure.querySelector(".drawing");
   const prefix = figure.id;
   const parts = (curve) => svg.querySelectorAll(`[id="${prefix}-${curve.id}"]`);
-  const hidden = { setting: new Set(), selection: new Set(), metric: new Set() };
-  const shown = (curve) => Object.keys(hidden).every((kind) => !hidden[kind].has(curve[kind]));
+  const whole = svg.getAttribute("viewBox");
+  const hidden = { selection: new Set(), metric: new Set() };
+  let only = ""; // the setting whose panel fills the figure; "" for all of them
+  const shown = (curve) =>
+    (!only || curve.setting === only) && Object.keys(hidden).every((kind) => !hidden[kind].has(curve[kind]));
 
   const form = document.createElement("form");
   form.className = "touch-switches";
+  const panel = document.createElement("select");
+  panel.add(new Option("all", ""));
+  for (const name of Object.keys(panels)) panel.add(new Option(name));
+  panel.addEventListener("change", () => {
+    only = panel.value;
+    const box = only ? panels[only].join(" ") : whole;
+    const [, , width, height] = box.split(" ");
+    svg.setAttribute("viewBox", box);
+    svg.style.cssText = only ? `aspect-ratio: ${width} / ${height}; width: min(100%, 36rem)` : "";
+    read(null);
+  });
+  const one = document.createElement("label");
+  one.append("setting ", panel);
+  form.append(one);
   for (const kind of ["selection", "metric"]) {
     const values = [...new Set(curves.map((curve) => curve[kind]))].filter(Boolean);
     const set = document.createElement("fieldset");
@@ -25,6 +42,9 @@ function touch(figure, curves) {
         for (const curve of curves) for (const part of parts(curve)) part.style.display = shown(curve) ? "" : "none";
         read(null);
       });
+      // An enlarged panel has lost the figure's legend.
+      if (kind === "selection")
+        box.style.accentColor = getComputedStyle(parts(curves.find((curve) => curve[kind] === value))[0].querySelector("path")).stroke;
       const label = document.createElement("label");
       label.append(box, ` ${value}`);
       set.append(label);

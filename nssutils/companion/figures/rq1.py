@@ -66,6 +66,7 @@ def draw_fig5(
         drawn_here = _panel(ax, name, group, metrics, beside or group)  # older results have the curve themselves
         curves += drawn_here
         shown |= {curve["metric"] for curve in drawn_here}
+        ax.tick_params(labelleft=True)  # a panel can be looked at by itself
     labelled(axes, "compression rate (%)", "accuracy (%)")
     handles = [Line2D([], [], color=LIGHT[method], ls=line, label=method) for method, line in LINES.items()]
     handles += [Line2D([], [], **NNSLICER, ms=4, label="NNSlicer")]

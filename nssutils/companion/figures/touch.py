@@ -1,4 +1,4 @@
-"""What makes a figure of curves answer to the reader: the points, where they are drawn, and switches.
+"""What makes a figure of curves answer to the reader: the points, where they are drawn, its panels, and switches.
 
 The drawing is whole without it: the script (book/_static/touch.js) finds the data beside the SVG. Values are those of
 the results, positions those of the drawing.
@@ -37,7 +37,8 @@ def html(drawn: Figure, curves: list[Curve]) -> str:
     """The data as a script element that is no script. Afterwards the drawing's margins are as they are."""
     drawn.fixed = True  # colours.svg cuts no margin: positions would be others
     drawn.set_dpi(POINTS_AN_INCH)
-    drawn.canvas.draw()  # lays it out
+    drawn.draw_without_rendering()  # lays it out: a bare figure's canvas.draw() does nothing
+    drawn.set_layout_engine("none")  # once: saved, it would be laid out anew, up to two points elsewhere
     height = drawn.get_figheight() * POINTS_AN_INCH
     content = []
     for one in curves:
@@ -54,5 +55,12 @@ def html(drawn: Figure, curves: list[Curve]) -> str:
                 ],
             }
         )
-    text = json.dumps(content, separators=(",", ":")).replace("</", "<\\/")
+    panels = {TITLES[one["setting"]]: _box(one["ax"], height) for one in curves}
+    text = json.dumps({"curves": content, "panels": panels}, separators=(",", ":")).replace("</", "<\\/")
     return f'<script type="application/json" class="touch">{text}</script>'
+
+
+def _box(ax: Axes, height: float) -> list[float]:
+    """What a panel takes of the drawing, title and labels included: left, top, width, height, as an SVG's viewBox."""
+    box = ax.get_tightbbox().padded(POINTS_AN_INCH / 12)
+    return [round(value, 1) for value in (box.x0, height - box.y1, box.width, box.height)]
