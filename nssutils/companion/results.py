@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -44,6 +45,16 @@ class Result:
         if wrong := schema.fault(vars(self)):
             where = f"{self.chapter}/{self.preset}/{self.setting}/seed{self.seed}"
             raise ResultError(f"result {where:.100}: {wrong}.")
+
+    def frame(self, table: str) -> pd.DataFrame:
+        """One of the tables, made a frame once, not to be changed. Raises KeyError where there is none."""
+        if table not in self._frames:
+            self._frames[table] = pd.DataFrame(self.tables[table])
+        return self._frames[table]
+
+    @cached_property
+    def _frames(self) -> dict[str, pd.DataFrame]:
+        return {}
 
 
 def local() -> Path:
@@ -164,7 +175,7 @@ def presented(result: Result) -> Result:
 def frame(results: Iterable[Result], table: str) -> pd.DataFrame:
     """One table of several results in long format, with columns setting, preset and seed in front."""
     frames = [
-        pd.DataFrame(result.tables[table]).assign(setting=result.setting, preset=result.preset, seed=result.seed)
+        result.frame(table).assign(setting=result.setting, preset=result.preset, seed=result.seed)
         for result in results
         if result.tables.get(table)
     ]

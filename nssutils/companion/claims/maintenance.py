@@ -36,7 +36,7 @@ def slice_takes_less(evidence: Evidence, numbers: Numbers) -> Opinion:
     """Share of the bytes on disk that the extracted network saves."""
     saved = []
     for one in evidence.group("rq2_restructuring"):
-        rows = pd.DataFrame(one.tables["savings"])
+        rows = one.frame("savings")
         first = rows[rows["tolerance"] == rows["tolerance"].min()].set_index("variant")["bytes"]
         saved.append(1 - first["extracted"] / first["whole"])
     return ahead(over_networks(saved, unit="%"))
@@ -182,7 +182,7 @@ def repair_time(evidence: Evidence, numbers: Numbers, method: str, tolerance: fl
     """A method's time for a step relative to full training's."""
     shares = []
     for one in evidence.group("rq3_readaptation"):
-        seconds = pd.DataFrame(one.tables["times"]).groupby("method")["seconds"].mean()
+        seconds = one.frame("times").groupby("method")["seconds"].mean()
         shares.append(seconds[method] / seconds["full"])
     return valued(over_networks(shares, unit="%"), numbers[0] / 100, null=1.0, tolerance=tolerance)
 
@@ -300,7 +300,7 @@ def _stop(one: Result, method: str, tau: float) -> dict:
 
 def _repairs(one: Result, method: str | None = None) -> pd.DataFrame:
     """The repairs of one network; those by one method, indexed by attack."""
-    rows = pd.DataFrame(one.tables["repairs"])
+    rows = one.frame("repairs")
     return rows if method is None else rows[rows["method"] == method].set_index("attack")
 
 
@@ -311,7 +311,7 @@ def _methods(evidence: Evidence, setting: str) -> list[pd.DataFrame]:
     if not group:
         raise Unmeasured("rq4_incremental")
     which = nearer(group, setting)
-    tables = [pd.DataFrame(one.tables["methods"]) for one in group]
+    tables = [one.frame("methods") for one in group]
     return [rows[rows["task_a"] == which].set_index("method") for rows in tables]
 
 

@@ -1,7 +1,6 @@
 """Judges of what the peers' papers claim, NNSlicer's and DeepArc's, of the headline, and of what is not tested here."""
 
 import numpy as np
-import pandas as pd
 
 from nssutils.companion.claims.evidence import Evidence, Numbers
 from nssutils.companion.claims.rules import (
@@ -45,7 +44,7 @@ def nnslicer_prunes(evidence: Evidence, numbers: Numbers, share: float, than: st
     printed = [values[f"nnslicer-pruned-{100 * share:.0f}-{method}"] / 100 for method in ("nnslicer", than)]
     leads = []
     for one in evidence.group("nnslicer_pruning"):
-        rows = pd.DataFrame(one.tables["pruned"])
+        rows = one.frame("pruned")
         rows = rows[np.isclose(rows["share"], share) & (rows["statistics"] == statistics)]
         means = rows.groupby("method")["accuracy"].mean()
         leads.append(means["nnslicer"] - means[than])
@@ -58,7 +57,7 @@ def nnslicer_prunes_then_tunes(evidence: Evidence, numbers: Numbers, share: floa
     printed = [values[f"nnslicer-tuned-{100 * share:.0f}-{method}"] / 100 for method in ("nnslicer", than)]
     leads = []
     for one in evidence.group("nnslicer_pruning"):
-        rows = pd.DataFrame(one.tables["tuned"])
+        rows = one.frame("tuned")
         means = rows[np.isclose(rows["share"], share)].set_index("method")["accuracy"]
         leads.append(means["nnslicer"] - means[than])
     return valued(over_networks(leads), printed[0] - printed[1], tolerance=0.05)

@@ -94,7 +94,7 @@ def sparser_with_depth(evidence: Evidence, numbers: Numbers) -> Opinion:
     """By how much less the deeper half of the layers keeps than the other half, at theta 0.95, over the metrics."""
     differences = []
     for one in evidence.group("rq1_slicing"):
-        rows = pd.DataFrame(one.tables["layers"])
+        rows = one.frame("layers")
         halves = []
         for _, layers in rows.groupby("metric", sort=False):
             shares = layers["share"].to_numpy()
@@ -162,7 +162,7 @@ def theta_trades(evidence: Evidence, numbers: Numbers) -> Opinion:
     """Whether a higher theta gives a larger and more accurate slice: rank correlations, the lower of the two."""
     lowest = []
     for one in evidence.group("rq1_slicing"):
-        points = pd.DataFrame(one.tables["points"]).query("method == 'semantic'")
+        points = one.frame("points").query("method == 'semantic'")
         correlations = []
         for _, rows in points.groupby("metric", sort=False):
             size = (1 - rows["compression_rate"]).corr(rows["at"], method="spearman")
@@ -251,7 +251,7 @@ def ahead_of_deeparc(evidence: Evidence, numbers: Numbers, metric: str = "taylor
         row = _removed(one, threshold)
         if row["compression_rate"] > 0:
             points = curve(one, "semantic", metric)
-            leads.append(at_rate(pd.DataFrame(points), row["compression_rate"]) - row["accuracy"])
+            leads.append(at_rate(points, row["compression_rate"]) - row["accuracy"])
             if not np.isnan(leads[-1]):
                 halves += _image_half(
                     answers_at(one, points, row["compression_rate"]), right(one, row, one.tables["base"][0])
@@ -273,7 +273,7 @@ def _top_tenth(group: list[Result]) -> pd.DataFrame:
 def _loss(one: Result, method: str, metric: str, rate: float) -> tuple[float, float | None]:
     """Accuracy lost at a compression, NaN where the curve does not reach it, and half its interval over images."""
     (base,), points = one.tables["base"], curve(one, method, metric)
-    accuracy = at_rate(pd.DataFrame(points), rate)
+    accuracy = at_rate(points, rate)
     if np.isnan(accuracy):
         return float("nan"), None
     half = _image_half(right(one, base), answers_at(one, points, rate))

@@ -16,15 +16,17 @@ METHODS = ("semantic", "global", "category-wise")
 RATES = tuple(round(0.1 * i, 1) for i in range(1, 9))  # compression rates at which selections are compared
 
 
-def at_rate(points: pd.DataFrame, rate: float) -> float:
-    """Accuracy at a compression rate, linear between the two nearest points of one curve; NaN outside its range, and of
-    a curve that was not measured."""
-    if points.empty:
+def at_rate(points: pd.DataFrame | list[dict], rate: float) -> float:
+    """Accuracy at a compression rate, linear between the two nearest points of one curve (a frame, or its rows); NaN
+    outside its range, and of a curve that was not measured."""
+    if not len(points):
         return float("nan")
-    rates, which = np.unique(points["compression_rate"].to_numpy(float), return_inverse=True)
+    if isinstance(points, list):  # much faster than a frame made for this
+        points = {name: np.array([row[name] for row in points]) for name in ("compression_rate", "accuracy")}
+    rates, which = np.unique(np.asarray(points["compression_rate"], float), return_inverse=True)
     if not rates[0] <= rate <= rates[-1]:
         return float("nan")
-    accuracy = np.bincount(which, points["accuracy"].to_numpy(float)) / np.bincount(which)
+    accuracy = np.bincount(which, np.asarray(points["accuracy"], float)) / np.bincount(which)
     return float(np.interp(rate, rates, accuracy))
 
 
@@ -38,7 +40,7 @@ def accuracy_at(found: list[Result], setting: str, method: str, metric: str, rat
     chosen = [result for result in found if result.setting == setting]
     rows = []
     for result in chosen:
-        accuracy = at_rate(pd.DataFrame(curve(result, method, metric)), rate)
+        accuracy = at_rate(curve(result, method, metric), rate)
         base = result.tables["base"][0]["accuracy"]
         rows.append({"seed": result.seed, "accuracy": accuracy, "loss": base - accuracy})
     return pd.DataFrame(rows, columns=["seed", "accuracy", "loss"])
@@ -112,7 +114,7 @@ def lead_at(
     """One network's lead of semantic selection over the best of others at a rate, and half the interval of it over test
     images (None where an older result does not say which were recognised); (NaN, None) out of reach."""
     curves = {method: curve(result, method, metric) for method in (METHODS[0], *of)}
-    at = {method: at_rate(pd.DataFrame(points), rate) for method, points in curves.items()}
+    at = {method: at_rate(points, rate) for method, points in curves.items()}
     if any(np.isnan(value) for value in at.values()):
         return float("nan"), None
     rival = max(of, key=at.get)
