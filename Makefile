@@ -7,15 +7,16 @@ PY = .venv/bin/python
 export OMP_WAIT_POLICY ?= PASSIVE
 PRESETS = smoke quick overnight paper published
 PRESET ?= smoke
+PROFILE ?= default
 ifeq ($(filter $(PRESETS),$(PRESET)),)
 $(error PRESET=$(PRESET) given, expected one of: $(PRESETS))
 endif
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-book: .venv/ready ## run the chapters and build the book [PRESET=smoke|quick|overnight|paper|published]; what is computed is kept
-	@$(PY) -m snakemake --config preset=$(PRESET)
+book: .venv/ready ## run the chapters and build the book [PRESET=smoke|quick|overnight|paper|published] [PROFILE=default|slurm|kubernetes]; what is computed is kept
+	@$(PY) -m snakemake --workflow-profile $(PROFILE) --config preset=$(PRESET)
 
 quick: ## the same as make book PRESET=quick: the paper's data on a laptop
 	@$(MAKE) --no-print-directory book PRESET=quick
@@ -27,13 +28,16 @@ test: .venv/ready ## check the code's style and run every test
 	@$(PY) -m ruff check .
 	@$(PY) -m pytest
 
+slurm-test: .venv/ready ## the book at smoke through a Slurm of its own on this machine, a job killed, against a local run [CHAPTERS=...]
+	@PYTHONPATH=. $(PY) tests/slurm/run.py $(CHAPTERS)
+
 bench: .venv/ready ## time the fast algorithms against the plain ones
 	@for script in bench/[a-z]*.py; do $(PY) "$$script" || exit; done
 
 clean: ## remove what was built; .venv, datasets, checkpoints and computed results stay
 	rm -rf build .snakemake
 
-.PHONY: help book quick paper test bench clean
+.PHONY: help book quick paper test slurm-test bench clean
 
 # The file `ready` is written last: an environment whose making was cut short is made anew.
 .venv/ready: requirements.lock

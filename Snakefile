@@ -1,33 +1,37 @@
 # The workflow: networks -> one job per (chapter, setting, seed) -> chapters -> the book.
 #   make book | quick | paper, or with options of one's own: snakemake --config preset=quick --cores 4 --resources gpu=1
-# What is done is read off the store of results, never off a file's date: nssutils/companion/workflow.py. The options that hold
-# unless given are in profiles/default/config.yaml.
+# What is done is read off the store of results, never off a file's date: nssutils/companion/workflow.py. Where it runs is a
+# profile: profiles/default unless `--workflow-profile slurm` or `kubernetes` is given.
 
 import os
 
-import torch
-
-from nssutils import settings, training
-from nssutils.companion import chapters, pages, sweep
-from nssutils.companion import workflow as store
-from nssutils.studies import STUDIES
+from nssutils.companion import steps
 
 PRESET = config.get("preset", "smoke")
-if config.get("sweep"):  # a file of cells, written by `nss sweep`: no book is built
-    JOBS = sweep.read(config["sweep"])
-    store.mark(JOBS)
-else:
-    if workflow.is_main_process:  # two builds in one clone would mix their pages
-        BUILDING = store.building(PRESET)
+JOBS, CHAPTERS, BEYOND, GPU = [], [], set(), 0
+# A job on a cluster reads this file anew, while others run: it does what it is told, plans nothing and touches no stamp.
+if workflow.is_main_process:
+    import torch
+
+    from nssutils.companion import chapters, pages, sweep
+    from nssutils.companion import workflow as store
+    from nssutils.studies import STUDIES
+
+    if config.get("sweep"):  # a file of cells, written by `nss sweep`: no book is built
+        JOBS = sweep.read(config["sweep"])
+        store.mark(JOBS)
+    else:
+        BUILDING = store.building(PRESET)  # two builds in one clone would mix their pages
         BUILDING.__enter__()  # until this process ends
-    JOBS = store.sync(PRESET)
+        JOBS = store.sync(PRESET)
+        CHAPTERS = pages.chapters(chapters.BOOK)
+        BEYOND = set(CHAPTERS) - set(STUDIES)
+    GPU = int(torch.cuda.is_available())  # of this machine; a cluster's profile says what a job takes there
 TODO = {(job.preset, job.chapter, job.setting, str(job.seed)) for job in JOBS if not job.stamp.exists()}
-FIRST = {job.setting: min(other.seed for other in JOBS if other.setting == job.setting) for job in JOBS}
-
-BEYOND = set(pages.chapters(chapters.BOOK)) - set(STUDIES)
-
-NSS = store.command()
-GPU = int(torch.cuda.is_available())  # what a job takes of the resource "gpu"; cores alone would not limit it
+FIRST = {}
+for job in JOBS:
+    FIRST[job.setting] = min(job.seed, FIRST.get(job.setting, job.seed))
+NSS = steps.command()
 
 
 def relative(path):
@@ -41,8 +45,12 @@ def networks(job):
     return sorted({f"build/jobs/networks/{job.preset}/{job.setting}/seed{seed}" for seed in (job.seed, FIRST[job.setting])})
 
 
+resource_scopes:
+    gpu="local",  # how many there are is a machine's; a cluster counts its own
+
+
 wildcard_constraints:
-    preset="|".join(settings.PRESETS),
+    preset="(?!networks)[a-z]+",
     setting="[a-z0-9-]+",
     seed=r"\d+",
     readings=r"(,\w+=[^/]+)?",
@@ -50,9 +58,9 @@ wildcard_constraints:
 
 rule pages:
     input:
-        [relative(store.executed(chapter)) for chapter in pages.chapters(chapters.BOOK)],
+        [f"build/jobs/executed/{chapter}" for chapter in CHAPTERS],
     output:
-        relative(store.rendered()),
+        "build/jobs/rendered",
     shell:
         f"{NSS} pages --preset {PRESET}"
 
@@ -82,7 +90,7 @@ rule job:
         touch("build/jobs/{preset}/{chapter}/{setting}/seed{seed}{readings}"),
     log:
         "build/jobs/{preset}/{chapter}/{setting}/seed{seed}{readings}.log",
-    threads: training.THREADS
+    threads: steps.THREADS
     resources:
         gpu=GPU,
     shell:
@@ -97,7 +105,7 @@ rule network:
     log:
         "build/jobs/networks/{preset}/{setting}/seed{seed}.log",
     priority: 1  # the chapters wait for it
-    threads: training.THREADS
+    threads: steps.THREADS
     resources:
         gpu=GPU,
     shell:

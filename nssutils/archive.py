@@ -1,23 +1,23 @@
 """An extracted network in a file: its structure and weights, without pickle, so that reading one runs no code.
 
-The file is safetensors; its metadata says which modules are smaller, and, where the network has a graph of its own,
-that graph. What the modules do otherwise is the network's own code: reading takes a whole network made by it.
+The file is safetensors with a digest over all that it says; its metadata says which modules are smaller, and, where the
+network has a graph of its own, that graph. What the modules do otherwise is the network's own code: reading takes a
+whole network made by it.
 """
 
 import builtins
 import copy
 import json
 import operator
+import re
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 import torchvision
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import fx, nn
 
-from nssutils import files, graphs
+from nssutils import graphs, sealed
 from nssutils.errors import NssError
 
 
@@ -41,6 +41,13 @@ _WRITTEN = (
     torch.arange, torch.zeros, torch.ones, torch.empty, F.linear, F.conv1d, F.conv2d, F.embedding, F.normalize,
     torch.einsum, torch.cumsum, torch.pow, torch.baddbmm, torch.where,
 )  # fmt: skip
+
+
+# torch.fx writes what a graph names into code that it runs: only what can be nothing but a name may come from a file.
+_NAMED = {op: re.compile(r"\w+(\.\w+)*", re.ASCII) for op in ("call_module", "get_attr", "call_function")}
+_NAMED |= {"placeholder": re.compile(r"\*{0,2}[A-Za-z_]\w*", re.ASCII), "output": re.compile("output")}
+_NAMED["call_method"] = re.compile(r"[A-Za-z]\w*", re.ASCII)
+_DTYPES = {name: each for name, each in vars(torch).items() if isinstance(each, torch.dtype)}
 
 
 def _functions() -> dict[str, object]:
@@ -71,20 +78,21 @@ def save(small: nn.Module, path: str | Path) -> None:
         "graph": _written(small.graph) if isinstance(small, fx.GraphModule) else None,
     }
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in small.state_dict().items()}
-    with files.atomically(path) as partial:
-        save_file(tensors, partial, metadata={"extracted": json.dumps(described)})
+    sealed.save(path, tensors, {"extracted": json.dumps(described)})
 
 
 def load(path: str | Path, net: nn.Module) -> nn.Module:
     """Read what `save` wrote. `net` is a whole network of the kind that was extracted from, with any weights: it is
     left as it is. The result is where `net` is, in eval mode. Raises ArchiveError for a file that is missing, damaged,
-    something else, or another network's."""
+    something else, or another network's. A file of before there were digests is read if its numbers are finite."""
     try:
-        with safe_open(path, "pt") as file:
-            described = json.loads((file.metadata() or {})["extracted"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise ArchiveError(f"{path} has no extracted network ({error}); expected a file that `save` wrote.") from error
+        tensors, told = sealed.read(path, unsealed={"extracted"})
+        described = json.loads(told["extracted"])
+    except (sealed.SealError, LookupError, ValueError, RecursionError) as error:
+        why = f"it {error}" if isinstance(error, sealed.SealError) else f"{type(error).__name__}: {error}"
+        raise ArchiveError(
+            f"{path} has no extracted network ({why}); expected a file that `save` wrote: extract the network again."
+        ) from error
     where = graphs.device(net)
     small = copy.deepcopy(graphs.unwrapped(net))
     kinds = {kind.__name__: kind for kind in _MADE}
@@ -96,10 +104,13 @@ def load(path: str | Path, net: nn.Module) -> nn.Module:
         if described["graph"] is not None:
             small = fx.GraphModule(small, _read(described["graph"]), type(small).__name__)
         small.load_state_dict(tensors)
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, SyntaxError, TypeError, ValueError,
+    ) as error:  # fmt: skip
         words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ArchiveError(
-            f"{path} was not extracted from a network like this {type(net).__name__}: {words}."
+            f"{path} was not extracted from a network like this {type(net).__name__}: {words}; expected one that "
+            "the same code made, with any weights."
         ) from error
     return small.to(where).eval()
 
@@ -164,15 +175,15 @@ def _read(written: list) -> fx.Graph:
             "dict": lambda: {key: value(each) for key, each in of.items()},
             "slice": lambda: slice(*map(value, of)),
             "ellipsis": lambda: Ellipsis,
-            "dtype": lambda: getattr(torch, of),
+            "dtype": lambda: _DTYPES[of],
             "device": lambda: torch.device(of),
         }[what]()
 
     for op, name, target, args, kwargs in written:
+        if not _NAMED[op].fullmatch(target) or not all(map(str.isidentifier, (name, *kwargs.get("dict", ())))):
+            raise ValueError(f"its graph has {target!r:.40} for {name!r:.40}, expected names")
         if op == "call_function":
             target = functions[target]
-        if op == "call_method" and target.startswith("_"):
-            raise ValueError(f"its graph calls {target!r}")
         if op == "output":
             graph.output(value(args)[0])
         else:

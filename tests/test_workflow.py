@@ -14,7 +14,18 @@ import pytest
 import torch
 
 from nssutils import data, digests, files, settings, studies
-from nssutils.companion import chapters, checksums, locks, pages, progress, provenance, results, runner, workflow
+from nssutils.companion import (
+    chapters,
+    checksums,
+    locks,
+    pages,
+    progress,
+    provenance,
+    results,
+    runner,
+    steps,
+    workflow,
+)
 from nssutils.companion import store as fills
 from nssutils.companion.store import fill, holds
 
@@ -282,6 +293,29 @@ def test_two_fills_share_the_cells(store):
     assert set(store.values()) == {1}
 
 
+def test_two_processes_train_no_network_twice(store, tmp_path, monkeypatch, capsys):
+    """While another process trains a network, cells of others are computed; then it is waited for, and not trained."""
+    monkeypatch.setattr(data, "CACHE", tmp_path / "cache")
+    setting = settings.get("mlp-mnist", "smoke", width=0.02, epochs=1)
+    monkeypatch.setattr(settings, "get", lambda name, preset: setting)
+    loaded = data.load(setting)
+    first, second = (workflow.Job(chapter, "smoke", "mlp-mnist", 0) for chapter in ("pilot_global", "rq1_slicing"))
+    monkeypatch.setattr(workflow, "jobs", lambda preset: [first, second])
+    other = elsewhere(fills.network(setting, 0), 2)
+    assert workflow.fill("smoke") == (2, [], [])
+    shown = capsys.readouterr().err
+    assert shown.count("waiting for network mlp-mnist, seed 0: process") == 1
+    other.wait()
+    with fills.training_alone(setting, {0}, loaded):
+        assert locks.holder(fills.network(setting, 0))
+        net = fills.training.trained(setting, 0, loaded)
+    with fills.training_alone(setting, {0}, loaded):  # it is there: nobody needs to wait
+        assert not locks.holder(fills.network(setting, 0))
+        monkeypatch.setattr(fills.training, "_save", lambda *args: pytest.fail("trained twice"))
+        workflow.train("smoke", "mlp-mnist", 0)
+        assert net is not None
+
+
 def test_a_full_disk_stops_a_fill_at_once(store, capsys, monkeypatch):
     def full(result):
         store["saved"] = store.get("saved", 0) + 1
@@ -349,7 +383,7 @@ def test_a_command_is_quoted_wherever_a_clone_lies(tmp_path, monkeypatch):
     (folder / "python").write_text('#!/bin/sh\necho "$@"')
     (folder / "python").chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(folder / "python"))
-    called = subprocess.run(["bash", "-c", workflow.command().format()], capture_output=True, text=True)
+    called = subprocess.run(["bash", "-c", steps.command().format()], capture_output=True, text=True)
     assert called.stdout == "-m nssutils.companion.runner\n", called.stderr
 
 

@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cache
 from statistics import median
 
-from nssutils.companion import locks, results, store, workflow
+from nssutils.companion import checksums, locks, results, store, workflow
 
 
 def status(presets: Iterable[str]) -> str:
@@ -17,14 +18,15 @@ def status(presets: Iterable[str]) -> str:
 
 
 def _table(preset: str) -> str:
-    states = {job: workflow.state(job) for job in workflow.jobs(preset)}
-    at_work = {job: holder for job in states if (holder := locks.holder(store.claim(*job.cell)))}
-    waiting = [job for job, state in states.items() if job not in at_work and state not in workflow.DONE]
-    taken = _seconds(job for job, state in states.items() if state not in ("damaged", "missing"))
+    checksum = cache(checksums.of)
+    found = {job: workflow.seen(job, checksum) for job in workflow.jobs(preset)}
+    at_work = {job: holder for job in found if (holder := locks.holder(store.claim(*job.cell)))}
+    waiting = [job for job, (state, _) in found.items() if job not in at_work and state not in workflow.DONE]
+    taken = _seconds(result for _, result in found.values() if result)
     rows = [("setting", "done", "running", "left", "hours left")]
-    for name in [*sorted({job.setting for job in states}, key=workflow.FIRST.index), "all"]:
+    for name in [*sorted({job.setting for job in found}, key=workflow.FIRST.index), "all"]:
         cells, running, left = (
-            [job for job in some if name in ("all", job.setting)] for some in (states, at_work, waiting)
+            [job for job in some if name in ("all", job.setting)] for some in (found, at_work, waiting)
         )  # fmt: skip
         done = f"{len(cells) - len(running) - len(left)} of {len(cells)}"
         rows.append((name, done, str(len(running)), str(len(left)), _hours(left, taken)))
@@ -37,11 +39,11 @@ def _table(preset: str) -> str:
     return "\n".join(lines)
 
 
-def _seconds(measured: Iterable[workflow.Job]) -> dict[tuple[str, str], float]:
+def _seconds(found: Iterable[results.Result]) -> dict[tuple[str, str], float]:
     """The median time of a chapter and setting's cells over their seeds, stale ones included."""
     times = defaultdict(list)
-    for job in measured:
-        times[job.chapter, job.setting].append(results.find(*job.cell).provenance["seconds"])
+    for result in found:
+        times[result.chapter, result.setting].append(result.provenance["seconds"])
     return {kind: median(several) for kind, several in times.items()}
 
 

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,7 +51,8 @@ def fill(
                     if result is None:
                         print(what, file=sys.stderr, flush=True)
                         loaded = loaded or data.load(chosen)
-                        result = _measured(chapter, chosen, k, loaded, changed)
+                        with training_alone(chosen, {k, min(chosen.seeds)}, loaded):  # the first: to find attacks by
+                            result = _measured(chapter, chosen, k, loaded, changed)
                         results.save(result)
             done.append(result)
     return done
@@ -60,6 +62,32 @@ def claim(chapter: str, preset: str, setting: str, seed: int, readings: dict) ->
     """The lock of a cell: who holds it is measuring it."""
     file = results.path(Path(), chapter, preset, setting, seed, readings)
     return results.local() / ".claims" / ".".join(file.with_suffix("").parts)
+
+
+@contextmanager
+def training_alone(setting: settings.Setting, seeds: set[int], loaded: data.Data) -> Iterator[None]:
+    """Within the block no other process trains these networks. One that is whole is locked for nobody; one that another
+    process is training is waited for."""
+    with ExitStack() as stack:
+        for k in sorted(seeds):
+            if _is_trained(setting, k, loaded):
+                continue
+            with ExitStack() as own:
+                own.enter_context(locks.held(network(setting, k), f"network {setting.name}, seed {k}", wait=True))
+                if not _is_trained(setting, k, loaded):  # whoever had the lock may have trained it
+                    stack.push(own.pop_all())
+        yield
+
+
+def network(setting: settings.Setting, seed: int) -> Path:
+    """The lock of a network: who holds it may be training it. Presets may train it alike and share its checkpoint."""
+    return results.local() / ".claims" / f"network.{setting.name}.seed{seed}"
+
+
+def _is_trained(setting: settings.Setting, seed: int, loaded: data.Data) -> bool:
+    kept = training._read(training._checkpoint(setting, seed, loaded))
+    same = kept and digests.equivalent("networks", kept.progress["code"], training.code())
+    return bool(same) and kept.progress["epoch"] == setting.epochs
 
 
 def _standing(cell: tuple, setting: settings.Setting) -> results.Result | None:
@@ -117,13 +145,15 @@ def check(found: list[results.Result]) -> str:
     return f"{count}, every network at least twice as accurate as chance"
 
 
-def holds(result: results.Result, setting: settings.Setting) -> str:
+def holds(
+    result: results.Result, setting: settings.Setting, checksum: Callable[[settings.Setting], str | None] | None = None
+) -> str:
     """By what a result still stands: "code", "fingerprint", or "" where it does not.
 
     Its setting, but for the machine's arithmetic, its dataset and lock must be the present ones, and its code too, or
     one certified to compute the same (nssutils.digests). A dataset that is not on this machine cannot have changed
     here. What a machine without the locked versions measured says so in its provenance, and holds as long as the lock
-    stays.
+    stays. checksum: to be asked instead of checksums.of.
     """
     origin = result.provenance
     if _asked(origin["setting"]) != _asked(_described(setting)):
@@ -131,7 +161,7 @@ def holds(result: results.Result, setting: settings.Setting) -> str:
     locked = origin.get("lock", origin["versions"])  # results of before the lock was recorded were made with it
     if any(locked.get(name) != version for name, version in provenance.lock().items()):
         return ""
-    if checksums.of(setting) not in (None, origin["data_sha256"]):
+    if (checksum or checksums.of)(setting) not in (None, origin["data_sha256"]):
         return ""
     present = code(result.chapter)
     if origin["code_sha256"] == present:

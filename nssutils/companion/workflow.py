@@ -4,18 +4,18 @@ A stamp's date means nothing: before Snakemake looks, `sync` makes the stamps ag
 counts as done while its setting, code, dataset and lock are the present ones (store.holds).
 """
 
-import shlex
 import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from nssutils import data, digests, files, settings, training
-from nssutils.companion import chapters, claims, locks, pages, results, store
+from nssutils.companion import chapters, checksums, claims, locks, pages, results, store
 from nssutils.errors import NssError
 from nssutils.studies import STUDIES
 
@@ -82,28 +82,30 @@ def jobs(preset: str, folder: Path = chapters.BOOK) -> list[Job]:
     return found
 
 
-def state(job: Job) -> str:
+def state(job: Job, checksum: Callable | None = None) -> str:
     """ "held", "certified" (measured by other code that computes the same), "stale" (measured, but not with the present
-    setting, code, dataset and lock), "damaged" (a file that is no result, or another's) or "missing"."""
+    setting, code, dataset and lock), "damaged" (a file that is no result, or another's) or "missing".
+
+    checksum: of a setting's dataset; who asks for many jobs at once may give a checksums.of that remembers."""
+    return seen(job, checksum)[0]
+
+
+def seen(job: Job, checksum: Callable | None = None) -> tuple[str, results.Result | None]:
+    """A cell's state, and its result where there is one."""
     try:
-        result = _found(job)
+        result = results.find(*job.cell)
     except results.ResultError as error:
         print(f"nss: {error}", file=sys.stderr)
-        return "damaged"
+        return "damaged", None
     if result is None:
-        return "missing"
-    return {"code": "held", "fingerprint": "certified", "": "stale"}[
-        store.holds(result, settings.get(job.setting, job.preset))
-    ]
+        return "missing", None
+    by = store.holds(result, settings.get(job.setting, job.preset), checksum)
+    return {"code": "held", "fingerprint": "certified", "": "stale"}[by], result
 
 
-def _found(job: Job) -> results.Result | None:
-    return results.find(*job.cell)
-
-
-def done(job: Job) -> bool:
+def done(job: Job, checksum: Callable | None = None) -> bool:
     """Whether the store has a cell's result and it stands."""
-    return state(job) in DONE
+    return state(job, checksum) in DONE
 
 
 def ordered(wanted: Iterable[Job]) -> list[Job]:
@@ -120,7 +122,9 @@ def compute(job: Job) -> None:
 def train(preset: str, name: str, seed: int) -> None:
     """Leave the network that a setting's chapters share in the checkpoints."""
     setting = settings.get(name, preset)
-    training.trained(setting, seed, data.load(setting))
+    loaded = data.load(setting)
+    with store.training_alone(setting, {seed}, loaded):
+        training.trained(setting, seed, loaded)
 
 
 def fill(preset: str, limit: float = 0) -> tuple[int, list[Job], list[Job]]:
@@ -129,17 +133,22 @@ def fill(preset: str, limit: float = 0) -> tuple[int, list[Job], list[Job]]:
     Returns how many cells were computed, which are left and which of these failed: their tracebacks are printed, and
     the others are computed all the same, unless the disk is full. Only complete results are stored; a training that is
     cut short goes on from its last whole epoch in the next call. A cell that another process is computing is passed
-    over, and counts as left unless that process has stored it by the end.
+    over, and counts as left unless that process has stored it by the end; one whose network another is training is put
+    off to the end, and waits for it there.
     """
     waiting = ordered(job for job in jobs(preset) if not done(job))
-    computed, failed, elsewhere = 0, [], []
+    computed, failed, elsewhere, put_off = 0, [], [], set()
     try:
         with _limited(limit):
             while waiting:
                 job = waiting[0]
                 try:
+                    network = store.network(settings.get(job.setting, preset), job.seed)
                     if locks.holder(store.claim(*job.cell)):
                         elsewhere.append(job)
+                    elif job not in put_off and locks.holder(network):
+                        put_off.add(job)
+                        waiting.append(job)
                     elif not done(job):  # another process may have done it since
                         compute(job)
                         computed += 1
@@ -208,14 +217,15 @@ def sync(preset: str) -> list[Job]:
     """
     found = jobs(preset)
     undone = {job.chapter for job in mark(found)}
-    for chapter in pages.chapters(chapters.BOOK):
+    keys = page_keys(preset)
+    for chapter, key in keys.items():
         own = executed(chapter)
         copy = BUILD / "book" / f"{chapter}.ipynb"
-        if chapter in undone or not copy.exists() or not _says(own, page_key(preset, chapter)):
+        if chapter in undone or not copy.exists() or not _says(own, key):
             _undo(own)
             undone.add("the book")
     first = BUILD / "_build" / "html" / "index.html"
-    if undone or not first.exists() or not _says(rendered(), book_key(preset)):
+    if undone or not first.exists() or not _says(rendered(), _book_key(keys)):
         _undo(rendered())
     return found
 
@@ -241,17 +251,11 @@ def building(preset: str) -> Iterator[None]:
         yield
 
 
-def command() -> str:
-    """How a job of the workflow calls `nss`: quoted for the shell, with Snakemake's braces escaped, wherever a clone
-    lies."""
-    return f"{shlex.quote(sys.executable)} -m nssutils.companion.runner".replace("{", "{{").replace("}", "}}")
-
-
 def mark(found: list[Job]) -> list[Job]:
     """Make the stamps of jobs agree with the store; returns those that are not done."""
-    undone = []
+    undone, checksum = [], cache(checksums.of)  # a dataset of thousands of files is looked at once, not for every job
     for job in found:
-        if done(job):
+        if done(job, checksum):
             job.stamp.parent.mkdir(parents=True, exist_ok=True)
             if not job.stamp.is_file():
                 _undo(job.stamp)
@@ -281,28 +285,46 @@ def stamped(stamp: Path, key: str) -> None:
 
 
 def page_key(preset: str, chapter: str) -> str:
-    """Digest of what a chapter's page depends on: its notebook, the results at hand, the paper's numbers and claims,
-    and the code that judges and draws them. A chapter's claims may rest on the results of others."""
-    shown = [result for each in STUDIES for result in results.published(each)]
-    for job in (job for job in jobs(preset) if job.chapter == chapter or chapter not in STUDIES):
-        if state(job) not in ("damaged", "missing"):  # a damaged one is set aside by the job that measures it again
-            shown.append(_found(job))
+    """Digest of what a chapter's page depends on."""
+    return page_keys(preset)[chapter]
+
+
+def page_keys(preset: str) -> dict[str, str]:
+    """For every chapter the digest of what its page depends on: its notebook, the results at hand, the paper's numbers
+    and claims, and the code that judges and draws them. A chapter's claims may rest on the results of others."""
+    published = [_shown(result) for each in STUDIES for result in results.published(each)]
+    own: dict[str, list[str]] = {chapter: [] for chapter in STUDIES}
+    checksum = cache(checksums.of)
+    for job in jobs(preset):
+        _, result = seen(job, checksum)  # a damaged one is set aside by the job that measures it again
+        own[job.chapter] += [_shown(result)] if result else []
     drawn = [f"companion.{kind}.{name}" for kind in ("claims", "figures", "tables") for name in _modules(kind)]
     drawing = digests.code("companion.fragments", "companion.claims", *drawn)
     paper = [path.read_text() for path in sorted((results.DATA / "paper").iterdir())]
     paper += [claims.measured(claim) for claim in claims.claims().values()]  # descriptions, which no digest of code has
-    origins = [result.provenance | result.tables for result in shown]
-    return digests.of([preset, chapters.find(chapter).read_text(), origins, paper, drawing])
+    common, keys = digests.of([preset, published, paper, drawing]), {}
+    for chapter in pages.chapters(chapters.BOOK):
+        shown = own[chapter] if chapter in STUDIES else own  # a page that measures nothing shows what the others have
+        keys[chapter] = digests.of([common, chapters.find(chapter).read_text(), shown])
+    return keys
+
+
+def _shown(result: results.Result) -> str:
+    """Digest of what a page may show of a result."""
+    return digests.of(result.provenance | result.tables)
 
 
 def book_key(preset: str) -> str:
     """Digest of what the pages depend on: every chapter's key, the files of book/ that are no notebooks, and the code
     that builds them."""
+    return _book_key(page_keys(preset))
+
+
+def _book_key(keys: dict[str, str]) -> str:
     others = sorted(path for path in chapters.BOOK.rglob("*") if path.is_file() and path.suffix != ".ipynb")
     texts = [[str(path.relative_to(chapters.BOOK)), path.read_bytes().hex()] for path in others]
-    keys = [page_key(preset, chapter) for chapter in pages.chapters(chapters.BOOK)]
     builder = digests.code("companion.pages", "companion.directives")
-    return digests.of([keys, texts, pages.CONFIG.read_text(), builder])
+    return digests.of([list(keys.values()), texts, pages.CONFIG.read_text(), builder])
 
 
 def _modules(folder: str) -> list[str]:

@@ -15,9 +15,11 @@ from mutations import DAMAGES, cases, damaged, refused
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
+from test_any_network import random_masks
 from written import ORIGIN
+from written_networks import written
 
-from nssutils import data, digests, models, settings, slicing, training
+from nssutils import archive, data, digests, models, restructuring, sealed, settings, slicing, training
 from nssutils.companion import chapters, checksums, ranges, results, runner, workflow
 
 SETTING = settings.get("mlp-mnist", "smoke", width=0.02, epochs=2)
@@ -35,6 +37,20 @@ def place(tmp_path_factory):
         patch.setenv("NSS_RESULTS", str(folder / "results"))
         patch.setenv("NSS_DATA", str(folder))
         yield folder
+
+
+ODD_VALUES = st.sampled_from([10**400, "../..", "<b>"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.text(max_size=8) | ODD_VALUES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=4,
+)  # fmt: skip
+
+
+def places(value, at=()):
+    """Where there is something in a JSON value."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [at] + [deeper for key, inner in pairs for deeper in places(inner, (*at, key))]
 
 
 # Slices
@@ -55,6 +71,75 @@ def test_slices(critical, damages):
     one, file, whole = critical
     file.write_bytes(damaged(whole, damages))
     refused(lambda: slicing.Slice.load(file), one.__eq__, file.name)
+
+
+# Extracted networks
+
+
+@pytest.fixture(scope="module")
+def extracted(place):
+    """A network, the weights of one extracted of it with a graph of its own, and its file and what is in it."""
+    net, x = written("depthwise")
+    small = restructuring.extract(net, random_masks(net, x, 1), x=x, check=False)
+    file = place / "small.safetensors"
+    restructuring.save(small, file)
+    with safe_open(file, "pt") as one:
+        told = {"extracted": one.metadata()["extracted"]}
+        tensors = {name: one.get_tensor(name) for name in one.keys()}
+    return net, weights(small), file, tensors, told
+
+
+@given(damages=DAMAGES)
+@cases(150)
+def test_extracted_networks(extracted, damages):
+    net, whole, file, tensors, told = extracted
+    sealed.save(file, tensors, told)
+    file.write_bytes(damaged(file.read_bytes(), damages))
+    refused(lambda: restructuring.load(file, net), lambda found: weights(found) == whole, file.name)
+
+
+@given(drawn=st.data())
+@cases(100)
+def test_extracted_networks_of_other_words_under_a_right_digest(extracted, drawn):
+    """A graph may be any that the file's words allow; it is built of known functions or refused, and nothing is run."""
+    net, _, file, tensors, told = extracted
+    content = json.loads(told["extracted"])
+    *path, last = drawn.draw(st.sampled_from(places(content)[1:]))
+    owner = content
+    for key in path:
+        owner = owner[key]
+    owner[last] = drawn.draw(JSON | st.just("__class__") | st.just({"dtype": "save"}))
+    sealed.save(file, tensors, {"extracted": json.dumps(content)})
+    refused(lambda: restructuring.load(file, net), lambda found: isinstance(found, torch.nn.Module), file.name)
+
+
+CODE = "x=__import__('pathlib').Path('ran').touch()"
+
+
+@pytest.mark.parametrize(
+    "kind, node",
+    [
+        ("placeholder", ["placeholder", "input_1", CODE, {"tuple": []}, {"dict": {}}]),
+        ("call_module", ["call_module", "_0", f'0", {CODE[2:]}, "', {"tuple": [{"node": "input_1"}]}, {"dict": {}}]),
+        ("call_module", ["call_module", "_0", "0", {"tuple": [{"node": "input_1"}]}, {"dict": {CODE: 1}}]),
+        ("call_method", ["call_method", "_0", f"sum({CODE[2:]}) or input_1.sum", {"tuple": []}, {"dict": {}}]),
+    ],
+)  # fmt: skip
+def test_no_name_in_a_network_s_file_is_code(extracted, kind, node, here):
+    net, _, file, tensors, told = extracted
+    content = json.loads(told["extracted"])
+    (at, *_) = [index for index, each in enumerate(content["graph"]) if each[0] in (kind, "call_module")]
+    content["graph"][at] = node
+    sealed.save(file, tensors, {"extracted": json.dumps(content)})
+    with pytest.raises(archive.ArchiveError, match="expected names"):
+        restructuring.load(file, net)
+    assert not (here / "ran").exists()
+
+
+def test_an_extracted_network_of_before_there_were_digests_is_read(extracted):
+    net, whole, file, tensors, told = extracted
+    save_file(tensors, file, metadata=told)
+    assert weights(restructuring.load(file, net)) == whole
 
 
 # Checkpoints
@@ -127,20 +212,6 @@ def test_results(place, damages):
     file = results.save(result())
     file.write_bytes(damaged(file.read_bytes(), damages))
     refused(lambda: results.read(file), result().__eq__, str(file))
-
-
-ODD_VALUES = st.sampled_from([10**400, "../..", "<b>"])
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.text(max_size=8) | ODD_VALUES,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=4,
-)  # fmt: skip
-
-
-def places(value, at=()):
-    """Where there is something in a JSON value."""
-    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [at] + [deeper for key, inner in pairs for deeper in places(inner, (*at, key))]
 
 
 @given(drawn=st.data())
@@ -325,7 +396,7 @@ def test_nothing_lies_outside_and_nothing_partial_is_left(place):
     """The last of these tests: what the others have left behind."""
     assert {path.name for path in place.iterdir()} <= {
         "cache", "results", "stamps", "build", "published", "MNIST", "imagenet10", "cifar10.npz", "slice.safetensors",
-        "unsealed", "certificates.json",
+        "small.safetensors", "unsealed", "certificates.json",
     }  # fmt: skip
     assert not list(place.rglob("*.partial"))
     shutil.rmtree(place / "results", ignore_errors=True)
