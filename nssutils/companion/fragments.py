@@ -121,20 +121,22 @@ def table(
 
 
 def figure(
-    drawn: Figure, label: str, caption: str, alt: str, found: list[Result], note: str = "", touch: str = ""
-) -> Figure:  # fmt: skip
+    drawn: Figure | str, label: str, caption: str, alt: str, found: list[Result], note: str = "", touch: str = ""
+) -> Figure | HTML:  # fmt: skip
     """Write a numbered figure `_generated/<label>.svg` and the fragment that shows it with caption and alt text.
 
-    alt: what the figure shows, computed. touch: what makes it answer to the reader, as HTML (figures.touch).
+    drawn: by matplotlib, or as SVG in the page's own colours. alt: what the figure shows, computed. touch: what makes
+    it answer to the reader, as HTML (figures.touch).
     """
-    write(f"{label}.svg", colours.svg(drawn, label))
+    by_hand = isinstance(drawn, str)
+    write(f"{label}.svg", drawn if by_hand else colours.svg(drawn, label))
     options = f":name: {label}\n:alt: {alt}\n"
     if touch:
         write(f"{label}.touch.html", touch)
         options += f":touch: _generated/{label}.touch.html\n"
     text = f"~~~{{shown-figure}} _generated/{label}.svg\n{options}\n{caption}\n~~~\n\n"
     write(f"{label}.md", text + (origins.fold(found, TITLES, note=note) if found or note else ""))
-    return drawn
+    return HTML(drawn) if by_hand else drawn
 
 
 def nothing(label: str, why: str) -> Markdown:
