@@ -2,6 +2,7 @@
 
 import sys
 
+from nssutils.companion import listed
 from nssutils.errors import near_miss
 
 WORDS = {
@@ -42,6 +43,10 @@ def main(argv: list[str] | None = None) -> int:
         known = ", ".join(WORDS)
         print(f"nss: unknown command {given[0]!r}; known: {known}.{near_miss(given[0], WORDS)}", file=sys.stderr)
         return 2
+    said = listed.again(given[2::2]) if given[0] == "list" and set(given[1::2]) <= {"--preset"} else None
+    if said is not None:
+        print(said)
+        return 0
     from nssutils.companion import runner  # torch, papermill and matplotlib: seconds
 
     return runner.main(given)

@@ -21,6 +21,7 @@ from nssutils.companion import (
     chapters,
     claims,
     figures,
+    listed,
     own,
     pages,
     ranges,
@@ -158,7 +159,11 @@ def _seal(args: argparse.Namespace, folder: Path) -> None:
 
 
 def _list(args: argparse.Namespace, folder: Path) -> None:
-    print(workflow.listing(args.presets or settings.PRESETS))
+    before = listed.state()
+    text = workflow.listing(args.presets or settings.PRESETS)
+    print(text)
+    if "damaged" not in text:  # what is damaged is named each time
+        listed.keep(args.presets or [], text, before)
 
 
 def _claims(args: argparse.Namespace, folder: Path) -> None:
