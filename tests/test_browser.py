@@ -15,7 +15,7 @@ from urllib.parse import urldefrag
 import numpy as np
 import pytest
 
-from nssutils.companion import claims, results
+from nssutils.companion import claims, edition, printed, results
 from nssutils.companion.fragments import METRIC_TITLES, TITLES
 
 pytestmark = pytest.mark.browser
@@ -321,6 +321,16 @@ def test_the_ledger_filters_and_sorts(driver, pages):
     overall = claims.overall(claims.ledger(claims.published()))["verdict"]
     assert rows == (overall == "contradicted").sum() and counted == f"{rows} of {len(overall)} claims"
     assert first == "reproduced"
+
+
+def test_every_page_tells_its_edition(pages, built_book):
+    for page in pages:
+        assert edition.text() in (built_book / page.rpartition("/")[2]).read_text()
+
+
+def test_a_page_can_be_printed(driver, built_book, tmp_path):
+    (made,) = printed.pdfs(built_book, tmp_path / "pdf", ["explorer"])
+    assert made.name == "00-explorer.pdf" and made.stat().st_size > 20_000
 
 
 def test_no_directive_is_left_as_text(pages):

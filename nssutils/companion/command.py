@@ -15,6 +15,8 @@ WORDS = {
     "seal": "give results that were written before there were digests theirs, after checking them",
     "certify": "record what the present code computes at preset smoke, so that results of code that does so hold",
     "publish": "copy this machine's results of a chapter to data/results",
+    "pdf": "print the pages of the built book, a PDF each, by headless Chromium",
+    "crate": "write an RO-Crate: which code made which published result of which data, and which table of them",
     "book": "execute every chapter, one after another, and build the book",
     "train": "a step of the workflow: train a setting's network",
     "page": "a step of the workflow: execute a chapter for the book",
