@@ -24,6 +24,9 @@ quick: ## the same as make book PRESET=quick: the paper's data on a laptop
 paper: ## the same as make book PRESET=paper: for a GPU
 	@$(MAKE) --no-print-directory book PRESET=paper
 
+pdf: book ## the same, and each page as a PDF in build/pdf, by headless Chromium [PRESET]
+	@$(PY) -m nssutils.companion.runner pdf
+
 test: .venv/ready ## check the code's style and run every test
 	@$(PY) -m ruff check .
 	@$(PY) -m pytest
@@ -37,7 +40,7 @@ bench: .venv/ready ## time the fast algorithms against the plain ones
 clean: ## remove what was built; .venv, datasets, checkpoints and computed results stay
 	rm -rf build .snakemake
 
-.PHONY: help book quick paper test slurm-test bench clean
+.PHONY: help book quick paper pdf test slurm-test bench clean
 
 # The file `ready` is written last: an environment whose making was cut short is made anew.
 .venv/ready: requirements.lock

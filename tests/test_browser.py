@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from nssutils import settings
-from nssutils.companion import claims, results
+from nssutils.companion import claims, edition, printed, results
 from nssutils.companion.fragments import METRIC_TITLES, TITLES
 
 pytestmark = pytest.mark.browser
@@ -280,6 +280,65 @@ def test_a_setting_fills_the_figure_and_is_read_alone(driver, pages):
     assert len(set(colours)) == 4 and all(colours)  # a selection's switch has its curves' colour
 
 
+# In the explorer: a layer chosen, theta set, everything that can be read then.
+EXPLORE = """
+const figure = document.getElementById('explorer'), [layer, level] = arguments;
+const [select, slider] = figure.querySelectorAll('select, input');
+const set = (control, value, event) => { control.value = value; control.dispatchEvent(new Event(event)); };
+set(select, layer, 'change'); set(slider, level, 'input');
+const drawing = figure.querySelector('.drawing');
+drawing.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true }));
+return {
+  layer: select.selectedOptions[0].text, theta: slider.getAttribute('aria-valuetext'),
+  says: figure.querySelector('.explorer-says').value, reads: figure.querySelector('.explorer-reads').value,
+  needed: [...figure.querySelectorAll('.needed')].map(text => text.textContent),
+  overlap: [...figure.querySelectorAll('.overlap tbody tr')]
+    .map(row => [...row.querySelectorAll('td')].map(cell => +cell.innerText)),
+  cells: [...figure.querySelectorAll('.field path')].filter(p => p.style.display !== 'none')
+    .reduce((sum, p) => sum + (p.getAttribute('d').match(/M/g) || []).length, 0),
+};
+"""
+
+
+@pytest.mark.parametrize("level", [0, 5, 9])
+def test_the_explorer_reads_what_the_results_have(driver, pages, level):
+    one = results.published("explorer")[0]
+    sliced = one.tables["slices"][level]
+    names = list(dict.fromkeys(row["layer"] for row in one.tables["entries"]))
+    driver.get(page_named(pages, "explorer"))
+    for at, name in enumerate(names):
+        read = driver.execute_script(EXPLORE, f"0 {at}", level)
+        entries = [row["entry"] for row in one.tables["entries"] if row["layer"] == name]
+        within = np.array([[letter != "-" and int(letter) <= level for letter in entry] for entry in entries])
+        assert (read["layer"], read["theta"]) == (f"layer {at + 1}", f"theta {sliced['theta']:.2f}")
+        assert read["needed"] == [f"{row.sum()} of {len(row)}" for row in within]
+        assert read["cells"] == within.sum()
+        shared = [[(row & other).sum() / (row | other).sum() for other in within] for row in within]
+        assert np.abs(np.array(read["overlap"]) - 100 * np.array(shared)).max() <= 0.5 + 1e-9
+        assert f"{within.any(0).sum()} are critical for some class and {within.all(0).sum()} for every" in read["says"]
+        assert f"leaves out {100 * sliced['compression_rate']:.2f}%" in read["says"]
+        assert f"accuracy {100 * sliced['accuracy']:.2f}%" in read["says"]
+        neuron = int(re.match(r"Neuron (\d+): ", read["reads"])[1])
+        needing = ", ".join(str(c) for c in range(len(within)) if within[c, neuron])
+        assert f"critical now for {f'class {needing}' if needing else 'no class'}" in read["reads"]
+
+
+def test_the_explorer_draws_what_the_page_showed_before_it(driver, pages):
+    """The picture that needs no script, and the script's own at the same theta and layer."""
+    page = page_named(pages, "explorer")
+    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    read = """
+    const figure = document.getElementById('explorer');
+    return ['.drawing', '.overlap'].map(part => figure.querySelector(part).innerText)
+      .concat([...figure.querySelectorAll('.field path')].map(p => [p.getAttribute('d'), p.style.display].join()));
+    """
+    driver.get(page)
+    before = driver.execute_script(read)
+    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    driver.get(page)
+    assert driver.execute_script(read) == before
+
+
 def test_the_ledger_filters_and_sorts(driver, pages):
     driver.get(page_named(pages, "claims"))
     rows, counted, first = driver.execute_script(
@@ -296,6 +355,16 @@ def test_the_ledger_filters_and_sorts(driver, pages):
     overall = claims.overall(claims.ledger(claims.published()))["verdict"]
     assert rows == (overall == "contradicted").sum() and counted == f"{rows} of {len(overall)} claims"
     assert first == "reproduced"
+
+
+def test_every_page_tells_its_edition(pages, built_book):
+    for page in pages:
+        assert edition.text() in (built_book / page.rpartition("/")[2]).read_text()
+
+
+def test_a_page_can_be_printed(driver, built_book, tmp_path):
+    (made,) = printed.pdfs(built_book, tmp_path / "pdf", ["explorer"])
+    assert made.name == "00-explorer.pdf" and made.stat().st_size > 20_000
 
 
 def test_no_directive_is_left_as_text(pages):

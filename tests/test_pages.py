@@ -1,8 +1,13 @@
 """What happens to pages beside Jupyter Book: papermill's cell hidden, what the theme leaves undone finished."""
 
 import json
+import re
+from importlib.metadata import version
 
-from nssutils.companion import pages
+import pytest
+
+from nssutils import files
+from nssutils.companion import edition, pages, printed, reference
 
 
 def test_the_injected_parameters_are_hidden_once(tmp_path):
@@ -37,3 +42,50 @@ def test_pages_are_finished(tmp_path):
     once = page.read_text()
     pages.finish(tmp_path)
     assert page.read_text() == once
+
+
+def test_a_page_whose_text_lies_elsewhere_is_copied(tmp_path):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "intro.md").write_text("# One")
+    (tmp_path / "book" / "one.ipynb").write_text("{}")
+    pages.copy_pages(tmp_path / "book", tmp_path / "to")
+    assert sorted(file.name for file in (tmp_path / "to").iterdir()) == ["contributing.md", "intro.md"]
+    assert (tmp_path / "to" / "contributing.md").read_text() == (files.ROOT / "CONTRIBUTING.md").read_text()
+
+
+def test_every_module_of_the_method_is_in_the_reference():
+    told = re.findall(r"automodule:: nssutils\.(\w+)", (files.ROOT / "book" / "api.md").read_text())
+    assert sorted(told) == sorted(
+        file.stem for file in (files.ROOT / "nssutils").glob("*.py") if file.stem != "__init__"
+    )
+
+
+def test_a_docstring_is_prose_with_code():
+    lines = ["`x` |M| *.damaged, see _read and file_ of `a*b`"]
+    reference.plain(lines)
+    assert lines == [r"``x`` \|M\| \*.damaged, see _read and file\_ of ``a*b``"]
+
+
+def test_the_foot_of_a_page_tells_version_and_last_result(tmp_path, monkeypatch):
+    assert re.fullmatch(rf"nssutils {version('nssutils')}, last published result of 20\d\d-\d\d-\d\d", edition.text())
+    for number, day in enumerate(("2026-01-02", "2025-12-31")):
+        file = tmp_path / "data" / "results" / "a" / "paper" / "b" / f"seed{number}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"provenance": {"created": f"{day}T00:00:00+00:00"}}))
+    monkeypatch.setattr(files, "ROOT", tmp_path)
+    assert edition.text().endswith("last published result of 2026-01-02")
+    monkeypatch.setattr(files, "ROOT", tmp_path / "none")
+    assert edition.text() == f"nssutils {version('nssutils')}"
+
+
+def test_printing_needs_a_browser_and_a_book(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path))
+        with pytest.raises(pages.BookError, match=r"none of chromium, .* is on the PATH"):
+            printed.pdfs(tmp_path, tmp_path / "out", ["intro"])
+    monkeypatch.setattr(printed, "BROWSERS", ("true",))
+    with pytest.raises(pages.BookError, match="lacks intro, expected the built book"):
+        printed.pdfs(tmp_path, tmp_path / "out", ["intro"])
+    (tmp_path / "intro.html").touch()
+    with pytest.raises(pages.BookError, match=r"intro\.html could not be printed"):
+        printed.pdfs(tmp_path, tmp_path / "out", ["intro"])

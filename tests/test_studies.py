@@ -11,7 +11,7 @@ from written import ORIGIN
 
 from nssutils import attacks, contribution, data, neurons, settings, slicing, studies, training
 from nssutils.companion import results
-from nssutils.studies import answers, rq1, rq3, scores, sensitivity, sensitivity_combined
+from nssutils.studies import answers, common, rq1, rq3, scores, sensitivity, sensitivity_combined
 
 SETTING = settings.get("mlp-mnist", "smoke")
 KINDS = ("biased", "debiased")
@@ -378,3 +378,19 @@ def test_a_picture_has_every_neuron_of_the_slice_it_is_drawn_from():
     assert len(rows) == 64 + 32
     assert all(row["critical"] for row in rows if row["first"] or row["task_a"])
     assert all(0 <= row["contribution"] <= 1 for row in rows)
+
+
+def test_the_explorer_keeps_every_theta_of_every_class(measured):
+    """Its letters give back the very slices, and what it says of them is so."""
+    loaded, tables = data.load(SETTING), measured["explorer"]
+    net = training.trained(SETTING, 0, loaded)
+    found = scores.of(net, *common.scored_images(SETTING, loaded))
+    letters = by(tables["entries"], "layer", "category")
+    for level, row in enumerate(tables["slices"]):
+        critical = found.semantic("deeplift", row["theta"])
+        assert row["compression_rate"] == critical.compression_rate(net)
+        for c, masks in critical.by_class.items():
+            for layer, mask in masks.items():
+                entry = letters[layer, c]["entry"]
+                assert [letter != "-" and int(letter) <= level for letter in entry] == mask.tolist()
+    assert len(letters) == 10 * len(critical.masks)

@@ -5,15 +5,8 @@ from functools import cache
 from pathlib import Path
 
 from nssutils import data, digests, files
+from nssutils.companion.listed import PLACES
 from nssutils.settings import Setting
-
-# Where each dataset lies in data.root(); of several places the first that is there.
-PLACES = {
-    "mnist": ("MNIST/raw",),
-    "fashion-mnist": ("FashionMNIST/raw",),
-    "cifar10": ("cifar-10-batches-py", "cifar10.npz"),
-    "imagenet10": ("imagenet10",),
-}
 
 
 def of(setting: Setting) -> str | None:

@@ -2,6 +2,7 @@
 
 import sys
 
+from nssutils.companion import listed
 from nssutils.errors import near_miss
 
 WORDS = {
@@ -15,6 +16,8 @@ WORDS = {
     "seal": "give results that were written before there were digests theirs, after checking them",
     "certify": "record what the present code computes at preset smoke, so that results of code that does so hold",
     "publish": "copy this machine's results of a chapter to data/results",
+    "pdf": "print the pages of the built book, a PDF each, by headless Chromium",
+    "crate": "write an RO-Crate: which code made which published result of which data, and which table of them",
     "book": "execute every chapter, one after another, and build the book",
     "train": "a step of the workflow: train a setting's network",
     "page": "a step of the workflow: execute a chapter for the book",
@@ -43,6 +46,10 @@ def main(argv: list[str] | None = None) -> int:
         known = ", ".join(WORDS)
         print(f"nss: unknown command {given[0]!r}; known: {known}.{near_miss(given[0], WORDS)}", file=sys.stderr)
         return 2
+    said = listed.again(given[2::2]) if given[0] == "list" and set(given[1::2]) <= {"--preset"} else None
+    if said is not None:
+        print(said)
+        return 0
     from nssutils.companion import runner  # torch, papermill and matplotlib: seconds
 
     return runner.main(given)

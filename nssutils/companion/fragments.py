@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from nssutils import files
 from nssutils.companion import colours, grids, origins
-from nssutils.companion.results import DATA, Result
+from nssutils.companion.results import DATA, PUBLISHED, Result, path
 
 # Fences are of tildes: one of backticks is no fence where the caption holds a backtick.
 # Beside the notebook: papermill runs it in the folder of its executed copy.
@@ -117,24 +117,34 @@ def table(
     caption += f" {grids.BEST}: the highest." if best else ""
     text = f"~~~{{shown-table}} _generated/{label}.html\n:name: {label}\n\n{caption}\n~~~\n\n"
     write(f"{label}.md", text + origins.fold(found, TITLES, downloads, note))
+    write(f"{label}.origins.json", json.dumps(_made_of(found)))
     return HTML(body)
 
 
 def figure(
-    drawn: Figure, label: str, caption: str, alt: str, found: list[Result], note: str = "", touch: str = ""
-) -> Figure:  # fmt: skip
+    drawn: Figure | str, label: str, caption: str, alt: str, found: list[Result], note: str = "", touch: str = ""
+) -> Figure | HTML:  # fmt: skip
     """Write a numbered figure `_generated/<label>.svg` and the fragment that shows it with caption and alt text.
 
-    alt: what the figure shows, computed. touch: what makes it answer to the reader, as HTML (figures.touch).
+    drawn: by matplotlib, or as SVG in the page's own colours. alt: what the figure shows, computed. touch: what makes
+    it answer to the reader, as HTML (figures.touch).
     """
-    write(f"{label}.svg", colours.svg(drawn, label))
+    by_hand = isinstance(drawn, str)
+    write(f"{label}.svg", drawn if by_hand else colours.svg(drawn, label))
     options = f":name: {label}\n:alt: {alt}\n"
     if touch:
         write(f"{label}.touch.html", touch)
         options += f":touch: _generated/{label}.touch.html\n"
     text = f"~~~{{shown-figure}} _generated/{label}.svg\n{options}\n{caption}\n~~~\n\n"
     write(f"{label}.md", text + (origins.fold(found, TITLES, note=note) if found or note else ""))
-    return drawn
+    write(f"{label}.origins.json", json.dumps(_made_of(found)))
+    return HTML(drawn) if by_hand else drawn
+
+
+def _made_of(found: list[Result]) -> list[str]:
+    """The places, in the project, that results have once they are published: for the record (companion/crate.py)."""
+    own = {path(PUBLISHED, one.chapter, one.preset, one.setting, one.seed, one.readings) for one in found}
+    return sorted(file.relative_to(files.ROOT).as_posix() for file in own)
 
 
 def nothing(label: str, why: str) -> Markdown:

@@ -13,6 +13,7 @@ from nssutils import files
 from nssutils.errors import NssError
 
 CONFIG = files.ROOT / "_config.yml"
+FROM_OUTSIDE = {"contributing.md": files.ROOT / "CONTRIBUTING.md"}  # pages whose text is not kept in book/
 UNNEEDED = re.compile(r"\s*<script[^>]*fontawesome\.js[^>]*></script>")  # 1.5 MB: the stylesheet has the icons, too
 TITLE = re.compile(r"<title>\s*(.*?)\s*</title>", re.DOTALL)
 ABOUT = """<meta name="description" content="{title}: what the paper claims, recomputed, and what holds.">
@@ -39,8 +40,12 @@ class BookError(NssError):
 
 def chapters(book: Path) -> list[str]:
     """The notebooks that book/_toc.yml lists, in its order."""
-    toc = yaml.safe_load((book / "_toc.yml").read_text())
-    return [page for page in _pages(toc) if (book / f"{page}.ipynb").exists()]
+    return [page for page in listed(book) if (book / f"{page}.ipynb").exists()]
+
+
+def listed(book: Path) -> list[str]:
+    """Every page that book/_toc.yml lists, in its order."""
+    return _pages(yaml.safe_load((book / "_toc.yml").read_text()))
 
 
 def _pages(entry: dict) -> list[str]:
@@ -52,10 +57,10 @@ def _pages(entry: dict) -> list[str]:
 
 def copy_pages(book: Path, to: Path) -> None:
     """Copy all but the notebooks, whose executed copies the runner writes there. Unchanged files keep their time."""
-    for source in sorted(book.rglob("*")):
-        target = to / source.relative_to(book)
-        if source.is_file() and source.suffix != ".ipynb":
-            with files.atomically(target) as partial:
+    own = {str(source.relative_to(book)): source for source in sorted(book.rglob("*")) if source.is_file()}
+    for name, source in (own | FROM_OUTSIDE).items():
+        if source.suffix != ".ipynb":
+            with files.atomically(to / name) as partial:
                 shutil.copy2(source, partial)
 
 

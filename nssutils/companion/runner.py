@@ -21,8 +21,10 @@ from nssutils.companion import (
     chapters,
     claims,
     figures,
+    listed,
     own,
     pages,
+    printed,
     progress,
     ranges,
     results,
@@ -159,7 +161,11 @@ def _seal(args: argparse.Namespace, folder: Path) -> None:
 
 
 def _list(args: argparse.Namespace, folder: Path) -> None:
-    print(workflow.listing(args.presets or settings.PRESETS))
+    before = listed.state()
+    text = workflow.listing(args.presets or settings.PRESETS)
+    print(text)
+    if "damaged" not in text:  # what is damaged is named each time
+        listed.keep(args.presets or [], text, before)
 
 
 def _status(args: argparse.Namespace, folder: Path) -> None:
@@ -205,6 +211,17 @@ def _certify(args: argparse.Namespace, folder: Path) -> None:
     print("\n".join(certify.certify()))
 
 
+def _pdf(args: argparse.Namespace, folder: Path) -> None:
+    for file in printed.book(BUILD / "_build" / "html", args.out, folder):
+        _say(f"printed: {_shown(file)}")
+
+
+def _crate(args: argparse.Namespace, folder: Path) -> None:
+    from nssutils.companion import crate  # its library is of the extra `book`
+
+    _say(f"the record: {_shown(crate.write(args.out, BUILD / 'book' / '_generated'))}")
+
+
 def _train(args: argparse.Namespace, folder: Path) -> None:
     workflow.train(args.preset, args.setting, args.seed)
 
@@ -224,8 +241,8 @@ def _pages(args: argparse.Namespace, folder: Path) -> None:
 
 COMMANDS = {
     "slice": _slice, "run": _run, "list": _list, "status": _status, "claims": _claims, "fill": _fill, "sweep": _sweep,
-    "publish": _publish, "seal": _seal, "certify": _certify, "book": _book, "train": _train, "page": _page,
-    "pages": _pages,
+    "publish": _publish, "seal": _seal, "certify": _certify, "pdf": _pdf, "crate": _crate, "book": _book,
+    "train": _train, "page": _page, "pages": _pages,
 }  # fmt: skip
 
 
@@ -274,6 +291,9 @@ def _parser() -> argparse.ArgumentParser:
     out = add("publish")
     out.add_argument("chapter", metavar="CHAPTER")
     preset(out, [p for p in settings.PRESETS if p != "smoke"], required=True)
+
+    add("pdf").add_argument("--out", type=Path, default=BUILD / "pdf", metavar="FOLDER", help="build/pdf unless given")
+    add("crate").add_argument("out", type=Path, metavar="FOLDER", help="which is made")
 
     preset(add("book"), default="smoke")
 

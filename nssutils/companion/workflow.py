@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from nssutils import data, digests, files, settings, training
-from nssutils.companion import chapters, checksums, claims, locks, pages, results, store
+from nssutils.companion import chapters, checksums, claims, edition, locks, pages, results, store
 from nssutils.errors import NssError
 from nssutils.studies import STUDIES
 
@@ -323,8 +323,10 @@ def book_key(preset: str) -> str:
 def _book_key(keys: dict[str, str]) -> str:
     others = sorted(path for path in chapters.BOOK.rglob("*") if path.is_file() and path.suffix != ".ipynb")
     texts = [[str(path.relative_to(chapters.BOOK)), path.read_bytes().hex()] for path in others]
-    builder = digests.code("companion.pages", "companion.directives")
-    return digests.of([list(keys.values()), texts, pages.CONFIG.read_text(), builder])
+    texts += [[name, path.read_bytes().hex()] for name, path in pages.FROM_OUTSIDE.items()]
+    described = [path.read_text() for path in sorted(digests.PACKAGE.glob("*.py"))]  # the reference has its docstrings
+    builder = digests.code(*(f"companion.{name}" for name in ("pages", "directives", "reference", "edition")))
+    return digests.of([list(keys.values()), texts, described, pages.CONFIG.read_text(), edition.text(), builder])
 
 
 def _modules(folder: str) -> list[str]:

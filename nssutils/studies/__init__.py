@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from nssutils.studies import (
     deeparc,
+    explorer,
     method,
     nnslicer,
     nnslicer_detection,
@@ -35,5 +36,6 @@ STUDIES: dict[str, Callable] = {
     "sensitivity": sensitivity.measure,
     "sensitivity_tasks": sensitivity_tasks.measure,
     "method": method.measure,
+    "explorer": explorer.measure,
     "your_model": your_model.measure,
 }
