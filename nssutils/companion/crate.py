@@ -30,11 +30,12 @@ def write(out: Path, shown: Path) -> Path:
     """
     if out.exists():
         raise NssError(f"{out} exists, expected a folder to be made: give another, or remove it.")
-    crate = ROCrate()
+    crate = ROCrate(version="1.1")  # which the profile is of
     crate.name = "The NeuSemSlice companion: published results"
     crate.description = "What the companion measured, one file for each chapter, preset, setting and seed."
     crate.license = crate.add(ContextEntity(crate, LICENSE, {"@type": "CreativeWork", "name": "MIT License"}))
     profile = {"@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}
+    crate.root_dataset["author"] = crate.root_dataset["publisher"] = _authors(crate)
     crate.root_dataset["conformsTo"] = crate.add(ContextEntity(crate, PROFILE, profile))
     found = {file: results.read(file) for file in sorted(results.PUBLISHED.rglob("seed*.json"))}
     if not found:
@@ -45,6 +46,10 @@ def write(out: Path, shown: Path) -> Path:
     crate.root_dataset["mentions"] = actions
     crate.write(out)
     return out / "ro-crate-metadata.json"
+
+
+def _authors(crate: ROCrate) -> ContextEntity:
+    return _once(crate, "#authors", "Organization", name="The NeuSemSlice companion's authors")
 
 
 def _measured(crate: ROCrate, file: Path, one: results.Result) -> ContextEntity:
@@ -68,6 +73,7 @@ def _measured(crate: ROCrate, file: Path, one: results.Result) -> ContextEntity:
     return _once(
         crate, f"#run-{_name(file)}", "CreateAction", name=f"Measuring {name}", instrument=study,
         object=[data, *given], result=_file(crate, file, _name(file), f"Result: {name}"), endTime=origin["created"],
+        agent=_authors(crate),
         description=f"nss run {one.chapter} -p preset={one.preset} -p setting={one.setting} -p seed={one.seed}",
     )  # fmt: skip
 
@@ -88,9 +94,11 @@ def _shown(crate: ROCrate, folder: Path, published: set[str]) -> list[ContextEnt
                 f"#shown-{label}",
                 "CreateAction",
                 name=f"Making {label} of the book",
+                description="make book PRESET=published",
                 instrument=maker,
-                object=[crate.dereference(name) for name in made_of],
-                result=[_file(crate, file, f"book/{file.name}", f"The book's {label}") for file in made],
+                agent=_authors(crate),
+                object=_one([crate.dereference(name) for name in made_of]),
+                result=_one([_file(crate, file, f"book/{file.name}", f"The book's {label}") for file in made]),
             )
         )
     return actions
@@ -100,6 +108,11 @@ def _file(crate: ROCrate, file: Path, name: str, title: str):
     content = file.read_bytes()
     told = {"name": title, "encodingFormat": KINDS[file.suffix], "contentSize": str(len(content))}
     return crate.add_file(file, name, properties=told | {"sha256": hashlib.sha256(content).hexdigest()})
+
+
+def _one(several: list):
+    """What stands alone, by itself: the form that RO-Crate recommends."""
+    return several[0] if len(several) == 1 else several
 
 
 def _once(crate: ROCrate, identifier: str, kind: str, **said) -> ContextEntity:
