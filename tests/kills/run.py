@@ -67,6 +67,7 @@ def main(kills: int, chapters: list[str], setting: str, seed: int) -> int:
                 done, mine = done + 1, mine + 1
             attempt(cells, place, None)  # the next run sweeps away what the last kill may have left
             runs += 1
+            print(f"run {runs}: killed {mine} times, went on as often, came to its end", flush=True)
             if told(place) != expected:
                 wrong.append(f"run {runs}: {set(told(place)) ^ set(expected)}")
             if left := [str(each) for each in place.rglob("*.partial")] + [
