@@ -34,13 +34,16 @@ test: .venv/ready ## check the code's style and run every test
 slurm-test: .venv/ready ## the book at smoke through a Slurm of its own on this machine, a job killed, against a local run [CHAPTERS=...]
 	@PYTHONPATH=. $(PY) tests/slurm/run.py $(CHAPTERS)
 
+kill-test: .venv/ready ## kill a smoke run at random moments, go on, compare with an unbroken run [KILLS=50]
+	@PYTHONPATH=. $(PY) tests/kills/run.py --kills $(or $(KILLS),50)
+
 bench: .venv/ready ## time the fast algorithms against the plain ones
 	@for script in bench/[a-z]*.py; do $(PY) "$$script" || exit; done
 
 clean: ## remove what was built; .venv, datasets, checkpoints and computed results stay
 	rm -rf build .snakemake
 
-.PHONY: help book quick paper pdf test slurm-test bench clean
+.PHONY: help book quick paper pdf test slurm-test kill-test bench clean
 
 # The file `ready` is written last: an environment whose making was cut short is made anew.
 .venv/ready: requirements.lock

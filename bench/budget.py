@@ -152,15 +152,20 @@ def table(preset: str, seconds) -> dict[str, float]:
     return total
 
 
-print("# What the grids take\n")
-print("Printed by `python bench/budget.py`, whose constants say what the estimate rests on. Hours for one seed; in")
-print("parentheses what published results took, training included where a chapter was the first to need it.\n")
-print("## Preset overnight, one core\n")
-overnight = table("overnight", core_seconds)
-print()
-for name, target in TARGETS.items():
-    one = overnight[name] / len(settings.get(name, "overnight").seeds)
-    print(f"- {name}: {one:.1f} core-hours a seed, target {target}: {'met' if one <= target else 'missed'}.")
-print("\n## Preset paper, one H200\n")
-total = sum(table("paper", gpu_seconds).values())
-print(f"\n{total:.1f} hours in all, target {TARGET}: {'met' if total <= TARGET else 'missed'}.")
+def main() -> None:
+    print("# What the grids take\n")
+    print("Printed by `python bench/budget.py`, whose constants say what the estimate rests on. Hours for one seed; in")
+    print("parentheses what published results took, training included where a chapter was the first to need it.\n")
+    print("## Preset overnight, one core\n")
+    overnight = table("overnight", core_seconds)
+    print()
+    for name, target in TARGETS.items():
+        one = overnight[name] / len(settings.get(name, "overnight").seeds)
+        print(f"- {name}: {one:.1f} core-hours a seed, target {target}: {'met' if one <= target else 'missed'}.")
+    print("\n## Preset paper, one H200\n")
+    total = sum(table("paper", gpu_seconds).values())
+    print(f"\n{total:.1f} hours in all, target {TARGET}: {'met' if total <= TARGET else 'missed'}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 from written import ORIGIN
 
@@ -272,3 +274,15 @@ def test_a_network_that_learned_nothing_is_reported():
     with pytest.raises(store.StoreError, match=r"accuracy is 0.100, expected at least 0.2"):
         store.check([result(accuracy=0.1)])
     assert store.check([result(accuracy=0.5)]).startswith("1 result,")
+
+
+VALUES = st.sampled_from(
+    [0, 1, 7, -3, 0.0, 0.5, 1.0, 1.5, -0.25, float("nan"), float("inf"), True, None, "a", "<b>", [], 10**400]
+)
+
+
+@given(st.sampled_from(["accuracy", "images", "seconds", "metric", "x"]), st.lists(VALUES, min_size=1, max_size=4))
+def test_a_column_seen_at_once_is_judged_as_value_by_value(column, values):
+    if schema._sound(column, values):
+        assert schema._column("base", column, values) == ""
+    assert schema._table("base", [{column: each} for each in values]) == schema._column("base", column, values)

@@ -387,6 +387,14 @@ def test_a_command_is_quoted_wherever_a_clone_lies(tmp_path, monkeypatch):
     assert called.stdout == "-m nssutils.companion.runner\n", called.stderr
 
 
+def test_a_job_on_a_cluster_reads_the_snakefile_without_torch():
+    call = "import sys; from nssutils.companion import steps; print(steps.THREADS, 'torch' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", call], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert told.split() == [str(fills.training.THREADS), "False"]
+    planned = (ROOT / "Snakefile").read_text().partition("if workflow.is_main_process:\n")[2]
+    assert "store.sync(" in planned and "store.mark(" in planned and "import torch" in planned
+
+
 def test_a_run_that_fails_takes_back_the_chapters_stamp(store, monkeypatch):
     workflow.stamped(workflow.executed("method"), "once right")
     monkeypatch.setattr(runner, "run", lambda *args: 1 / 0)
