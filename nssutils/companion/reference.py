@@ -1,6 +1,6 @@
 """The method room's functions as pages: Sphinx reads them off the code; their docstrings are prose, not markup.
 
-Named in _config.yml as an extension beside autodoc. book/api.md says which module stands where.
+Named in _config.yml as an extension beside autodoc. book/api_*.md say which module stands where.
 """
 
 import re
