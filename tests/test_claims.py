@@ -181,6 +181,7 @@ def test_there_are_claims_of_every_part_and_peer(judged):
         "sensitivity",
         "sensitivity_tasks",
         "method",
+        "explorer",
     }
     assert set(whole["source"]) == {"NeuSemSlice", "NNSlicer", "DeepArc", "this book"}
     assert set(judged["verdict"]) <= set(rules.VERDICTS)
