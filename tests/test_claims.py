@@ -230,7 +230,8 @@ def test_times_are_judged_against_the_papers_own_ratio(judged):
     """A sentence once said that DeepLIFT costs about as much as Taylor: on the MLPs alone."""
     rows = judged[judged["id"] == "S24"].set_index("setting")
     assert rows.loc["mlp-mnist", "verdict"] == rules.CONTRADICTED
-    assert rows.loc["vgg16-cifar10", "tendency"] == 1
+    times = rows["ours"].str.split().str[0].astype(float)
+    assert ((rows["tendency"] == 1) == (times > 1)).all()  # the paper's 4.98 says dearer: towards it is above 1
 
 
 def changed(tmp_path, monkeypatch, chapter, change):
