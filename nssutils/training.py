@@ -61,6 +61,13 @@ def origin(setting: Setting, seed: int, loaded: data.Data) -> dict[str, str]:
     return {name: found.progress[name] for name in ("code", "processor")} if found else {}
 
 
+def is_trained(setting: Setting, seed: int, loaded: data.Data) -> bool:
+    """Whether `trained` would find the setting's network whole, by the present code or one that computes the same."""
+    found = _read(_checkpoint(setting, seed, loaded))
+    same = found is not None and digests.equivalent("networks", found.progress["code"], code())
+    return same and found.progress["epoch"] == setting.epochs
+
+
 def forget(setting: Setting, seed: int, loaded: data.Data) -> None:
     """Have the setting's network trained anew the next time."""
     _file(_checkpoint(setting, seed, loaded)).unlink(missing_ok=True)

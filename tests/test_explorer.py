@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from written import result
@@ -17,10 +18,10 @@ SLICES = [
 LETTERS = [("fc1", 0, "0---"), ("fc1", 1, "---0"), ("fc2", 0, "01--"), ("fc2", 1, "-10-")]
 
 
-def explored(here, letters=LETTERS):
+def explored(here, letters=LETTERS, **readings):
     entries = [{"layer": layer, "category": c, "entry": entry} for layer, c, entry in letters]
     tables = {"base": [{"accuracy": 0.98}], "slices": SLICES, "entries": entries}
-    figures.explorer([result("explorer", tables, 0, "mlp-mnist", "paper")], "e")
+    figures.explorer([replace(result("explorer", tables, 0, "mlp-mnist", "paper"), readings=readings)], "e")
     files = [here / "_generated" / f"e.{suffix}" for suffix in ("md", "svg", "touch.html")]
     return [file.read_text() for file in files if file.exists()]
 
@@ -38,6 +39,11 @@ def test_the_picture_has_each_neuron_where_its_class_needs_it(here):
     data = json.loads(re.search(r'class="explorer">(.*)</script>', touch)[1])
     assert data["shown"] == 1 and data["networks"][0]["slices"][1]["left_out"] == "25.00%"
     assert [layer["entries"] for layer in data["networks"][0]["layers"]] == [["0---", "---0"], ["01--", "-10-"]]
+
+
+def test_it_says_by_which_metric(here):
+    assert "By DeepLIFT." in explored(here)[0]
+    assert "By Taylor." in explored(here, metric="taylor")[0]
 
 
 def test_where_there_is_no_slice_it_says_so(here):

@@ -70,11 +70,11 @@ def training_alone(setting: settings.Setting, seeds: set[int], loaded: data.Data
     process is training is waited for."""
     with ExitStack() as stack:
         for k in sorted(seeds):
-            if _is_trained(setting, k, loaded):
+            if training.is_trained(setting, k, loaded):
                 continue
             with ExitStack() as own:
                 own.enter_context(locks.held(network(setting, k), f"network {setting.name}, seed {k}", wait=True))
-                if not _is_trained(setting, k, loaded):  # whoever had the lock may have trained it
+                if not training.is_trained(setting, k, loaded):  # whoever had the lock may have trained it
                     stack.push(own.pop_all())
         yield
 
@@ -82,12 +82,6 @@ def training_alone(setting: settings.Setting, seeds: set[int], loaded: data.Data
 def network(setting: settings.Setting, seed: int) -> Path:
     """The lock of a network: who holds it may be training it. Presets may train it alike and share its checkpoint."""
     return results.local() / ".claims" / f"network.{setting.name}.seed{seed}"
-
-
-def _is_trained(setting: settings.Setting, seed: int, loaded: data.Data) -> bool:
-    kept = training._read(training._checkpoint(setting, seed, loaded))
-    same = kept and digests.equivalent("networks", kept.progress["code"], training.code())
-    return bool(same) and kept.progress["epoch"] == setting.epochs
 
 
 def _standing(cell: tuple, setting: settings.Setting) -> results.Result | None:

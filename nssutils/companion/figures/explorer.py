@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 from nssutils.companion import fragments
 from nssutils.companion.colours import LIGHT
-from nssutils.companion.fragments import TITLES
+from nssutils.companion.fragments import METRIC_TITLES, TITLES
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import or_nothing
+from nssutils.studies.explorer import NEVER
 
 SHOWN = 0.95  # the theta of the picture that needs no script
 LEFT, TOP, WIDTH, ROW = 62, 6, 610, 20  # of the field of neurons, in the drawing's units
-NEVER = "-"
 
 
 @or_nothing
@@ -37,8 +37,9 @@ def explorer(found: list[Result], label: str) -> object:
         f"A row for each class, a column for each neuron of {layer['name']}: at theta {theta:g} a class needs "
         f"{min(critical)} to {max(critical)} of {len(within[0])} neurons. Two classes share {_mean(within)}% of theirs."
     )
+    metric = METRIC_TITLES[networks[0].readings.get("metric", "deeplift")]
     note = (
-        "By DeepLIFT. Columns are sorted at this theta: on the left the neurons that most classes need, then those of "
+        f"By {metric}. Columns are sorted at this theta: on the left the neurons that most classes need, then those of "
         "single classes, on the right those that none needs. The darker, the lower the theta at which a class needs "
         "the neuron. The overlap of two classes is the Jaccard index: the neurons that both need, as a share of those "
         "that either needs."
