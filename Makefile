@@ -37,8 +37,8 @@ slurm-test: .venv/ready ## the book at smoke through a Slurm of its own on this 
 kill-test: .venv/ready ## kill a smoke run at random moments, go on, compare with an unbroken run [KILLS=50]
 	@PYTHONPATH=. $(PY) tests/kills/run.py --kills $(or $(KILLS),50)
 
-bench: .venv/ready ## time the fast algorithms against the plain ones
-	@for script in bench/[a-z]*.py; do $(PY) "$$script" || exit; done
+bench: .venv/ready ## time the fast algorithms against the plain ones; one table of all [BENCH="NAME ..."]
+	@$(PY) bench/table.py $(BENCH)
 
 clean: ## remove what was built; .venv, datasets, checkpoints and computed results stay
 	rm -rf build .snakemake

@@ -15,6 +15,7 @@ import timeit
 
 import torch
 import torch.nn.functional as F
+from table import row
 
 from nssutils import (
     contribution,
@@ -174,8 +175,11 @@ def timed(net, x) -> None:
         "and compared": lambda: restructuring.extract(net, masks, x=x[:2]),
     }
     print("\n| half of the channels | seconds, best of 5 |\n|:---|---:|")
-    for name, way in ways.items():
-        print(f"| {name} | {min(timeit.repeat(way, number=1, repeat=5)):.3f} |")
+    took = {name: min(timeit.repeat(way, number=1, repeat=5)) for name, way in ways.items()}
+    for name, seconds in took.items():
+        print(f"| {name} | {seconds:.3f} |")
+    ratio = took["extracted"] / took["torch-pruning"]
+    row("extraction of half of ResNet-18's channels, unchecked: time against torch-pruning's", ratio, 1, least=False)
 
 
 torch.set_num_threads(training.THREADS)

@@ -22,6 +22,7 @@ from pathlib import Path
 import budget
 import numpy as np
 import torch
+from table import row
 from torch import nn
 
 from nssutils import files, settings, slicing
@@ -107,6 +108,10 @@ def main() -> None:
             seconds, mib = planning(number, computed)
             planned.setdefault(computed, []).append(seconds)
             met = "" if number < CELLS[-1] else "met" if seconds < TARGET_SECONDS and mib < TARGET_MIB else "missed"
+            if number == CELLS[-1]:
+                what = f"planning {number:,} cells, {'all' if computed else 'none'} computed"
+                row(what, seconds, TARGET_SECONDS, " s", least=False)
+                row(f"{what}: memory", mib, TARGET_MIB, " MiB", least=False)
             rows.append(f"| {number:,} | {'all' if computed else 'none'} | {seconds:.1f} | {mib:.0f} | {met} |")
     print("# How planning and slicing grow\n\nBy `python bench/scale.py`. Times are seconds of one processor.\n")
     print(f"A dry run of a sweep. Target, for {CELLS[-1]:,} cells: under {TARGET_SECONDS} s and {TARGET_MIB} MiB.\n")

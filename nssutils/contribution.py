@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from nssutils import graphs, neurons, rescale, samples
+from nssutils import bars, graphs, neurons, rescale, samples
 from nssutils.errors import near_miss
 from nssutils.rescale import ContributionError
 
@@ -60,7 +60,9 @@ def score(
                 name: torch.zeros(n_classes, layer.width, dtype=torch.float64, device=where)
                 for name, layer in found.items()
             }
-        for c, batch in samples.by_class(x, y, n_classes, batch_size):
+        for c, batch in bars.over(
+            samples.by_class(x, y, n_classes, batch_size), "contributions", samples.length(x), lambda one: len(one[1])
+        ):
             batch = batch.to(where)
             values: dict[str, Tensor] = {}
             if "taylor" in metrics:

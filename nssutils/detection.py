@@ -11,7 +11,7 @@ from sklearn.metrics import precision_score, recall_score, roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor, nn
 
-from nssutils import neurons, nnslicer, training
+from nssutils import bars, neurons, nnslicer, training
 from nssutils.errors import NssError
 
 FEATURES = ("nnslicer", "feature maps", "confidence")
@@ -101,7 +101,7 @@ def reactions(
     the values of the same neurons (means over space).
     """
     rows: dict[str, list] = {"synapses": [], "inner synapses": [], "neurons": []}
-    for images in x.split(batch_size):
+    for images in bars.over(x.split(batch_size), "features"):
         predicted = training.logits(net, images).argmax(1)
         found = nnslicer.contributions(net, images, predicted, means, theta, batch_size=batch_size)
         flat = [value.flatten(1).cpu() for value in found.synapses.values()]

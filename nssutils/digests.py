@@ -23,7 +23,7 @@ from nssutils.errors import NssError
 CERTIFICATES = files.ROOT / "data" / "certificates.json"
 PACKAGE = Path(__file__).resolve().parent
 # Modules that shape no number by themselves: what they hold (a setting's fields) is recorded in full beside the digest.
-_NEUTRAL = {f"nssutils.{name}" for name in ("errors", "settings", "files", "digests", "sealed")}
+_NEUTRAL = {f"nssutils.{name}" for name in ("errors", "settings", "files", "digests", "sealed", "bars")}
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -102,8 +102,8 @@ def code(*roots: str) -> str:
     """SHA-256 over the given definitions, as "studies.rq1.measure", and all that they call for in the package.
 
     What a definition calls for is read off the names in it: other definitions of its module, and those of modules that
-    it imports. Comments, docstrings, annotations and layout do not count, nor does the version of Python: what
-    computes the same mostly keeps its digest.
+    it imports. Comments, docstrings, annotations, layout and progress bars do not count, nor does the version of
+    Python: what computes the same mostly keeps its digest.
     """
     waiting, found = [_resolved(f"nssutils.{root}") for root in roots], {}
     while waiting:
@@ -157,7 +157,7 @@ class _Module:
 @cache
 def _parsed(module: str) -> _Module:
     parsed = _Module(module)
-    for node in ast.parse(_source(module).read_text()).body:
+    for node in _Unwatched().visit(ast.parse(_source(module).read_text())).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             parsed.imports |= _imports(node)
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -170,6 +170,15 @@ def _parsed(module: str) -> _Module:
         elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
             parsed.statements.append(node)
     return parsed
+
+
+class _Unwatched(ast.NodeTransformer):
+    """Code without its progress bars: bars.over(work, ...) is `work`."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        watched = isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)
+        return node.args[0] if watched and (node.func.value.id, node.func.attr) == ("bars", "over") else node
 
 
 def _imports(tree: ast.AST) -> dict[str, tuple[str, str | None]]:

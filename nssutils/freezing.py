@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nssutils import graphs, neurons
+from nssutils import bars, graphs, neurons
 from nssutils.errors import NssError
 
 Elements = Mapping[str, Tensor]  # {parameter's name: bool in its shape}
@@ -126,8 +126,8 @@ def tuning(
             for name, p in parameters.items():
                 p.requires_grad_(name in moving)
             done = 0
-            for _ in range(epochs):
-                for batch in _order(n, weights, generator).split(batch_size):
+            for _ in bars.over(range(epochs), "epochs"):
+                for batch in bars.over(_order(n, weights, generator).split(batch_size), "batches"):
                     with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
                         value = loss(batch.to(device))
                     step.zero_grad(set_to_none=True)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from nssutils import graphs, neurons
+from nssutils import bars, graphs, neurons
 from nssutils.errors import NssError
 from nssutils.slicing import Slice
 
@@ -105,7 +105,9 @@ def contributions(
         _check(traced)
         _check_profile(traced, means)
         means = {name: value.to(where) for name, value in means.items()}
-        for batch, chosen in zip(x.split(batch_size), target.split(batch_size), strict=True):
+        for batch, chosen in bars.over(
+            zip(x.split(batch_size), target.split(batch_size), strict=True), "backward", len(x), lambda one: len(one[0])
+        ):
             found = _backtracked(traced, batch.to(where), chosen.to(where), means, theta, synapses)
             for side, values in enumerate(found):
                 for name, value in values.items():

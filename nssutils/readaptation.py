@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nssutils import deeparc, freezing, graphs, neurons, similarity, training
+from nssutils import bars, deeparc, freezing, graphs, neurons, similarity, training
 from nssutils.errors import NssError
 
 METHODS = ("full", "deeparc", "nss", "nss+deeparc")
@@ -186,7 +186,12 @@ def _by_batch(net: nn.Module, x: Tensor, y: Tensor, eps: float, batch_size: int,
     where = next(net.parameters()).device
     with neurons.evaluating(net):
         pairs = zip(x.split(batch_size), y.split(batch_size), strict=True)
-        return torch.cat([attack(images.to(where), labels.to(where)).to(x.device) for images, labels in pairs])
+        return torch.cat(
+            [
+                attack(images.to(where), labels.to(where)).to(x.device)
+                for images, labels in bars.over(pairs, "attack", len(x), lambda one: len(one[0]))
+            ]
+        )
 
 
 def _ascended(net: nn.Module, x: Tensor, y: Tensor, distance: float, reduced: bool) -> Tensor:

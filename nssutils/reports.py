@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nssutils import contribution, costs, graphs, neurons, nnslicer, restructuring, samples
+from nssutils import bars, contribution, costs, graphs, neurons, nnslicer, restructuring, samples
 from nssutils.errors import NssError
 
 
@@ -87,7 +87,12 @@ def _accuracy(net: nn.Module, x, y, batch_size: int) -> float:
     where, right, seen = graphs.device(net), 0, 0
     with neurons.evaluating(net):
         for given, labels in samples.stream(x, y):
-            for images, wanted in zip(given.split(batch_size), labels.split(batch_size), strict=True):
+            for images, wanted in bars.over(
+                zip(given.split(batch_size), labels.split(batch_size), strict=True),
+                "accuracy",
+                len(given),
+                lambda one: len(one[0]),
+            ):
                 right += int((net(images.to(where)).argmax(1).cpu() == wanted.cpu()).sum())
                 seen += len(wanted)
     return right / seen

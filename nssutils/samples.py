@@ -55,6 +55,13 @@ def count(x, y=None) -> int:
     return max(int(labels_.max()) + 1 for _, labels_ in stream(x, y))
 
 
+def length(x) -> int | None:
+    """How many samples there are; None where a DataLoader cannot tell before it has been gone through."""
+    if hasattr(x, "shape"):
+        return len(x)
+    return len(x.dataset) if hasattr(getattr(x, "dataset", None), "__len__") else None
+
+
 def by_class(x, y, n_classes: int, batch_size: int) -> Iterator[tuple[int, Tensor]]:
     """Each class's samples in batches of `batch_size`, (class, samples), in the order they come: a batch as soon as it
     is full, what is left of each class at the end."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nssutils import contribution, neurons, samples, sealed, similarity
+from nssutils import bars, contribution, neurons, samples, sealed, similarity
 from nssutils.errors import NssError
 
 Masks = Mapping[str, Tensor]
@@ -174,7 +174,7 @@ def similarity_curves(
         ranking: {name: torch.full(order.shape, torch.nan, dtype=torch.float64) for name, order in by_layer.items()}
         for ranking, by_layer in orders.items()
     }
-    for c in range(n_classes):
+    for c in bars.over(range(n_classes), "similarity of each class"):
         if c not in first and not skip_absent:
             raise SliceError(
                 f"class {c} has no sample; semantic slicing needs some of each of the {n_classes} classes."

@@ -187,8 +187,17 @@ def page_named(pages, name):
     return next(page for page in pages if page.endswith(f"/{name}.html"))
 
 
+def opened(driver, page, has):
+    """The page, once it is loaded whole and has what answers: the browser may come back before its scripts have run."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    driver.get(page)
+    ready = "return document.readyState === 'complete' && !!document.querySelector(arguments[0]);"
+    WebDriverWait(driver, 60).until(lambda _: driver.execute_script(ready, has), f"{page} never has {has}")
+
+
 def test_hovering_reads_what_the_results_have(driver, pages):
-    driver.get(page_named(pages, "rq1_slicing"))
+    opened(driver, page_named(pages, "rq1_slicing"), "#fig-5 select")
     read = driver.execute_script(
         """
         const figure = document.getElementById('fig-5'), svg = figure.querySelector('svg');
@@ -230,7 +239,7 @@ def test_hovering_reads_what_the_results_have(driver, pages):
 
 
 def test_a_switch_takes_a_curve_away_and_keys_read_on(driver, pages):
-    driver.get(page_named(pages, "rq1_slicing"))
+    opened(driver, page_named(pages, "rq1_slicing"), "#fig-5 select")
     left, text = driver.execute_script(
         """
         const figure = document.getElementById('fig-5');
@@ -248,7 +257,7 @@ def test_a_switch_takes_a_curve_away_and_keys_read_on(driver, pages):
 
 
 def test_a_setting_fills_the_figure_and_is_read_alone(driver, pages):
-    driver.get(page_named(pages, "rq1_slicing"))
+    opened(driver, page_named(pages, "rq1_slicing"), "#fig-5 select")
     boxes, texts, colours = driver.execute_script(
         """
         const figure = document.getElementById('fig-5'), svg = figure.querySelector('svg');
@@ -305,7 +314,7 @@ def test_the_explorer_reads_what_the_results_have(driver, pages, level):
     one = results.published("explorer")[0]
     sliced = one.tables["slices"][level]
     names = list(dict.fromkeys(row["layer"] for row in one.tables["entries"]))
-    driver.get(page_named(pages, "explorer"))
+    opened(driver, page_named(pages, "explorer"), "#explorer select")
     for at, name in enumerate(names):
         read = driver.execute_script(EXPLORE, f"0 {at}", level)
         entries = [row["entry"] for row in one.tables["entries"] if row["layer"] == name]
@@ -335,12 +344,12 @@ def test_the_explorer_draws_what_the_page_showed_before_it(driver, pages):
     driver.get(page)
     before = driver.execute_script(read)
     driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
-    driver.get(page)
+    opened(driver, page, "#explorer select")
     assert driver.execute_script(read) == before
 
 
 def test_the_ledger_filters_and_sorts(driver, pages):
-    driver.get(page_named(pages, "claims"))
+    opened(driver, page_named(pages, "claims"), ".claims-filter")
     rows, counted, first = driver.execute_script(
         """
         const form = document.querySelector('.claims-filter');

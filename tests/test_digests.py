@@ -58,6 +58,17 @@ def test_comments_layout_docstrings_and_annotations_do_not_count(package):
     assert digest() == before
 
 
+def test_a_progress_bar_does_not_count_but_what_it_goes_over_does(package):
+    loop = "from nssutils import bars, two\n\n\ndef f(x):\n    return [two.g(y) for y in {}]\n"
+    (package / "one.py").write_text(loop.format("x"))
+    (package / "bars.py").write_text("def over(work, what):\n    return work\n")
+    before = digest()
+    (package / "one.py").write_text(loop.format('bars.over(x, f"of {two.unused()}")'))
+    assert digest() == before
+    (package / "one.py").write_text(loop.format('bars.over(x[1:], "some")'))
+    assert digest() != before
+
+
 def test_a_class_with_a_docstring_is_one_that_passes(package):
     (package / "one.py").write_text("class A(Exception):\n    pass\n\n\ndef f():\n    raise A\n")
     before = digest()

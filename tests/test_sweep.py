@@ -1,5 +1,7 @@
 """Sweeps: which cells a grid has, what Snakemake is told of them, and the table at the end."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 from written import ORIGIN
@@ -51,8 +53,8 @@ def test_what_is_no_grid_is_refused(given, message):
 def test_a_sweep_computes_what_is_missing_and_ends_with_a_table(place, monkeypatch, capsys):
     given = ["rq1_slicing", "-p", "setting=mlp-mnist", "-p", "seed=0..2", "-p", "samples=64,256", "--jobs", "2"]
 
-    def computed(file, jobs):
-        assert jobs == 2
+    def computed(file, jobs, profile):
+        assert (jobs, profile) == (2, "default")
         for job in sweep.read(file):
             rows = [{"accuracy": 0.5 + 0.1 * job.seed + len(job.readings) / 100}]
             results.save(results.Result(*job.cell, ORIGIN, {"base": rows}))
@@ -65,10 +67,28 @@ def test_a_sweep_computes_what_is_missing_and_ends_with_a_table(place, monkeypat
     assert [(row[2], row[3], row[4]) for row in shown[1:]] == [("64", "0.61", "3"), ("256", "0.60", "3")]
     (table,) = (place / "build" / "sweeps").rglob("base.csv")
     assert len(pd.read_csv(table)) == 6
-    monkeypatch.setattr(sweep, "computed", lambda file, jobs: False)
+    monkeypatch.setattr(sweep, "computed", lambda file, jobs, profile: False)
     assert runner.main(["sweep", *given]) == 1
     shown = capsys.readouterr()
     assert "0.61" in shown.out and "some cells were not computed" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], ["--workflow-profile", "default"]),
+        (["--jobs", "2"], ["--workflow-profile", "default", "--cores=2"]),
+        (["--profile", "slurm"], ["--workflow-profile", "slurm"]),
+        (["--profile", "slurm", "--jobs", "8"], ["--workflow-profile", "slurm", "--jobs=8"]),
+    ],
+)
+def test_a_sweep_runs_where_the_profile_says(given, expected, place, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        sweep.subprocess, "run", lambda command, cwd: asked.append(command) or SimpleNamespace(returncode=0)
+    )
+    assert runner.main(["sweep", "rq1_slicing", *given]) == 0
+    assert asked[0][asked[0].index("sweep") + 1 : asked[0].index("--config")] == expected
 
 
 def test_a_cell_of_a_sweep_is_filled_by_its_readings(place, monkeypatch):

@@ -194,7 +194,7 @@ def _fill(args: argparse.Namespace, folder: Path) -> None:
 def _sweep(args: argparse.Namespace, folder: Path) -> None:
     wanted = sweep.cells(args.chapter, args.parameters, folder)
     file = sweep.written(wanted)
-    well = sweep.computed(file, args.jobs)
+    well = sweep.computed(file, args.jobs, args.profile)
     print(sweep.table(wanted, file.parent).to_string(index=False))
     _say(f"every table of the study, as CSV: {_shown(file.parent)}")
     if not well:
@@ -283,7 +283,9 @@ def _parser() -> argparse.ArgumentParser:
     many = add("sweep")
     many.add_argument("chapter", metavar="CHAPTER")
     many.add_argument("-p", dest="parameters", metavar="NAME=VALUES", action="append", default=[])
-    many.add_argument("--jobs", type=int, default=1, metavar="N", help="so many at a time [1]")
+    many.add_argument("--jobs", type=int, default=0, metavar="N", help="so many at a time [as the profile says]")
+    profiles = sorted(each.name for each in (files.ROOT / "profiles").glob("*"))
+    many.add_argument("--profile", choices=profiles, default="default", help="the machine, or a cluster [default]")
 
     add("seal")
     add("certify")
@@ -315,6 +317,7 @@ def main(argv: list[str] | None = None, folder: Path = BOOK) -> int:
     args = _parser().parse_args(argv)
     # Threads that spin while they wait slow one another down wherever cores are shared with other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read by the kernels, which start from here
+    os.environ.setdefault("NSS_BARS", "0")  # the studies have bars of their own
     os.environ["NSS_FROM"] = os.getcwd()  # a network of a reader's own is named from here, also in a chapter
     terminated = []
 

@@ -78,9 +78,12 @@ def read(file: str | Path) -> list[Job]:
     return [Job(*cell, tuple(map(tuple, readings))) for *cell, readings in content]
 
 
-def computed(file: Path, jobs: int) -> bool:
-    """Have Snakemake compute what the store lacks of a sweep, `jobs` at a time; whether all went well."""
-    command = [sys.executable, "-m", "snakemake", "sweep", "--cores", str(jobs), "--config", f"sweep={file}"]
+def computed(file: Path, jobs: int, profile: str) -> bool:
+    """Have Snakemake compute what the store lacks of a sweep, `jobs` at a time, 0 being as many as the profile of the
+    machine or cluster has; whether all went well."""
+    most = [f"--{'cores' if profile == 'default' else 'jobs'}={jobs}"] if jobs else []
+    command = [sys.executable, "-m", "snakemake", "sweep", "--workflow-profile", profile, *most]
+    command += ["--config", f"sweep={file}"]
     return subprocess.run(command, cwd=files.ROOT).returncode == 0
 
 
