@@ -32,6 +32,10 @@ FIRST = {}
 for job in JOBS:
     FIRST[job.setting] = min(job.seed, FIRST.get(job.setting, job.seed))
 NSS = steps.command()
+# On one machine, at smoke, a process starts as long as it then computes: there a network's cells share one, the longest
+# first.
+TOGETHER = PRESET == "smoke" and JOBS and not config.get("sweep") and workflow.resource_settings.nodes is None
+HEAVY = ("resnet101-cifar10", "vgg19-imagenet10", "vgg16-cifar10")[::-1]
 
 
 def relative(path):
@@ -83,31 +87,50 @@ rule chapter:
         f"{NSS} page {{wildcards.chapter}} --preset {PRESET} > {{log}} 2>&1"
 
 
-rule job:
-    input:
-        networks,
-    output:
-        touch("build/jobs/{preset}/{chapter}/{setting}/seed{seed}{readings}"),
-    log:
-        "build/jobs/{preset}/{chapter}/{setting}/seed{seed}{readings}.log",
-    threads: steps.THREADS
-    resources:
-        gpu=GPU,
-    shell:
-        f"{NSS} fill --preset {{wildcards.preset}}"
-        " --job {wildcards.chapter} {wildcards.setting} {wildcards.seed}"
-        " --readings={wildcards.readings:q} > {log:q} 2>&1"
+if TOGETHER:
+    for SETTING in dict.fromkeys(job.setting for job in JOBS):
+
+        rule:
+            name:
+                f"cells_of_{SETTING}"
+            output:
+                [touch(relative(job.stamp)) for job in JOBS if job.setting == SETTING],
+            log:
+                f"build/jobs/smoke/{SETTING}.log",
+            priority: 1 + HEAVY.index(SETTING) if SETTING in HEAVY else 1
+            threads: steps.THREADS
+            resources:
+                gpu=GPU,
+            shell:
+                f"{NSS} fill --preset smoke --setting {SETTING} > {{log}} 2>&1"
+
+else:
+
+    rule job:
+        input:
+            networks,
+        output:
+            touch("build/jobs/{preset}/{chapter}/{setting}/seed{seed}{readings}"),
+        log:
+            "build/jobs/{preset}/{chapter}/{setting}/seed{seed}{readings}.log",
+        threads: steps.THREADS
+        resources:
+            gpu=GPU,
+        shell:
+            f"{NSS} fill --preset {{wildcards.preset}}"
+            " --job {wildcards.chapter} {wildcards.setting} {wildcards.seed}"
+            " --readings={wildcards.readings:q} > {log:q} 2>&1"
 
 
-rule network:
-    output:
-        touch("build/jobs/networks/{preset}/{setting}/seed{seed}"),
-    log:
-        "build/jobs/networks/{preset}/{setting}/seed{seed}.log",
-    priority: 1  # the chapters wait for it
-    threads: steps.THREADS
-    resources:
-        gpu=GPU,
-    shell:
-        f"{NSS} train {{wildcards.setting}} {{wildcards.seed}}"
-        " --preset {wildcards.preset} > {log} 2>&1"
+    rule network:
+        output:
+            touch("build/jobs/networks/{preset}/{setting}/seed{seed}"),
+        log:
+            "build/jobs/networks/{preset}/{setting}/seed{seed}.log",
+        priority: 1  # the chapters wait for it
+        threads: steps.THREADS
+        resources:
+            gpu=GPU,
+        shell:
+            f"{NSS} train {{wildcards.setting}} {{wildcards.seed}}"
+            " --preset {wildcards.preset} > {log} 2>&1"

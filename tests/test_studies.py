@@ -10,10 +10,13 @@ from torch import nn
 from written import ORIGIN
 
 from nssutils import attacks, contribution, data, neurons, settings, slicing, studies, training
-from nssutils.companion import results
+from nssutils.companion import claims, results
+from nssutils.companion.claims import judging, rules
+from nssutils.companion.claims.evidence import Evidence
 from nssutils.studies import answers, common, rq1, rq3, scores, sensitivity, sensitivity_combined
 
 SETTING = settings.get("mlp-mnist", "smoke")
+BLOCKS = settings.get("resnet14-cifar10", "smoke")
 KINDS = ("biased", "debiased")
 
 
@@ -22,6 +25,12 @@ def measured():
     """Each chapter's tables, by name."""
     loaded = data.load(SETTING)
     return {chapter: measure(SETTING, 0, loaded) for chapter, measure in studies.STUDIES.items()}
+
+
+@pytest.fixture(scope="module")
+def of_blocks():
+    """DeepArc's tables of a network that has blocks."""
+    return studies.STUDIES["deeparc"](BLOCKS, 0, data.load(BLOCKS), threshold=0.93)
 
 
 def by(rows: list[dict], *keys: str) -> dict:
@@ -35,6 +44,21 @@ def test_every_chapter_measures_scalars_of_the_same_network(measured):
         measured[chapter]["base"][0]["accuracy"] for chapter in ("rq1_slicing", "rq2_restructuring", "rq3_readaptation")
     }
     assert len(whole) == 1
+
+
+def test_every_claim_can_be_judged_by_what_the_chapters_measure_at_smoke(measured, of_blocks):
+    """On one network in place of each claim's own: what a preset leaves out is called that."""
+    found = {
+        chapter: [results.Result(chapter, "smoke", SETTING.name, 0, {}, ORIGIN, tables)]
+        for chapter, tables in measured.items()
+    }
+    found["deeparc"] = [results.Result("deeparc", "smoke", BLOCKS.name, 0, {}, ORIGIN, of_blocks)]
+    opinions = {
+        claim.id: judging._opinion(claim, Evidence(found, None if claim.jointly else SETTING.name))
+        for claim in claims.claims().values()
+    }
+    assert opinions["N4"].verdict == rules.UNTOLD and opinions["N4"].note == "a share of 50% pruned is not measured"
+    assert opinions["N7"].note != opinions["N4"].note  # of the same chapter
 
 
 def test_pruning_obeys_the_law_and_stops_where_it_says(measured):
@@ -210,11 +234,10 @@ def test_a_network_of_one_s_own_is_left_smaller_repaired_and_extended(measured):
     assert outside["old_told"] > 0.5 and everything["new"] > 0.1
 
 
-def test_deeparc_s_tables_agree_with_each_other(measured):
+def test_deeparc_s_tables_agree_with_each_other(measured, of_blocks):
     assert measured["deeparc"]["edited"] == measured["deeparc"]["search"] == []  # a plain network has no blocks
-    setting = settings.get("resnet14-cifar10", "smoke")
-    tables = studies.STUDIES["deeparc"](setting, 0, data.load(setting), threshold=0.93)
-    results.Result("deeparc", "smoke", setting.name, 0, {}, ORIGIN, tables)
+    tables = of_blocks
+    results.Result("deeparc", "smoke", BLOCKS.name, 0, {}, ORIGIN, tables)
     (base,) = tables["base"]
     alike = {kind: [row["cka"] for row in tables["similarities"] if row["kind"] == kind] for kind in KINDS}
     assert [len(values) for values in alike.values()] == [5, 5] and base["blocks"] == 6

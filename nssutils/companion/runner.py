@@ -185,10 +185,12 @@ def _fill(args: argparse.Namespace, folder: Path) -> None:
         known = chapters.parameters(chapters.find(chapter, folder)) if given else {}
         store.fill(chapter, args.preset, setting, seed, **chapters.check(given, known))
         return
-    done, left, failed = workflow.fill(args.preset, args.limit)
+    done, left, failed = workflow.fill(args.preset, args.limit, args.setting)
     _say(f"{done} cells computed, {len(left)} left" + (f", the next: {left[0]}" if left else ""))
     if failed:
         raise RunError(f"{len(failed)} cells failed, see above: " + "; ".join(map(str, failed)))
+    if left and args.setting:
+        raise RunError(f"{len(left)} cells are left, time is up or another process has them: the same command goes on.")
 
 
 def _sweep(args: argparse.Namespace, folder: Path) -> None:
@@ -277,6 +279,7 @@ def _parser() -> argparse.ArgumentParser:
     more = add("fill")
     preset(more, settings.PRESETS, required=True)
     more.add_argument("--limit", type=float, default=0, metavar="SECONDS", help="0, the default: no limit")
+    more.add_argument("--setting", choices=settings.KNOWN, help="only the cells of this one", metavar="SETTING")
     more.add_argument("--job", nargs=3, metavar=("CHAPTER", "SETTING", "SEED"), help="only this cell")
     more.add_argument("--readings", default="", metavar=",NAME=VALUE", help="of --job, as in the names of results")
 

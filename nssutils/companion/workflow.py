@@ -127,8 +127,9 @@ def train(preset: str, name: str, seed: int) -> None:
         training.trained(setting, seed, loaded)
 
 
-def fill(preset: str, limit: float = 0) -> tuple[int, list[Job], list[Job]]:
-    """Compute what the store lacks at a preset, the most informative first, for at most `limit` seconds (0: no limit).
+def fill(preset: str, limit: float = 0, setting: str | None = None) -> tuple[int, list[Job], list[Job]]:
+    """Compute what the store lacks at a preset, or of one setting there, the most informative first, for at most `limit`
+    seconds (0: no limit).
 
     Returns how many cells were computed, which are left and which of these failed: their tracebacks are printed, and
     the others are computed all the same, unless the disk is full. Only complete results are stored; a training that is
@@ -136,7 +137,7 @@ def fill(preset: str, limit: float = 0) -> tuple[int, list[Job], list[Job]]:
     over, and counts as left unless that process has stored it by the end; one whose network another is training is put
     off to the end, and waits for it there.
     """
-    waiting = ordered(job for job in jobs(preset) if not done(job))
+    waiting = ordered(job for job in jobs(preset) if setting in (None, job.setting) and not done(job))
     computed, failed, elsewhere, put_off = 0, [], [], set()
     try:
         with _limited(limit):

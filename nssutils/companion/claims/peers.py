@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nssutils.companion.claims.evidence import Evidence, Numbers
+from nssutils.companion.claims.evidence import Evidence, Numbers, Unmeasured
 from nssutils.companion.claims.rules import (
     Opinion,
     ahead,
@@ -46,6 +46,8 @@ def nnslicer_prunes(evidence: Evidence, numbers: Numbers, share: float, than: st
     for one in evidence.group("nnslicer_pruning"):
         rows = one.frame("pruned")
         rows = rows[np.isclose(rows["share"], share) & (rows["statistics"] == statistics)]
+        if rows.empty:
+            raise Unmeasured(f"a share of {share:.0%} pruned")
         means = rows.groupby("method")["accuracy"].mean()
         leads.append(means["nnslicer"] - means[than])
     return valued(over_networks(leads), printed[0] - printed[1], tolerance=0.05)
