@@ -101,8 +101,10 @@ if TOGETHER:
             threads: steps.THREADS
             resources:
                 gpu=GPU,
+            params:
+                setting=SETTING,  # a shell command is put together when it is run: by then the loop is over
             shell:
-                f"{NSS} fill --preset smoke --setting {SETTING} > {{log}} 2>&1"
+                f"{NSS} fill --preset smoke --setting {{params.setting}} > {{log}} 2>&1"
 
 else:
 

@@ -52,7 +52,9 @@ def processor() -> str:
 
 
 def certificates() -> dict[str, list[dict[str, str]]]:
-    """{chapter, or "networks": [{code, processor, fingerprint}]}, as `nss certify` has recorded them.
+    """{chapter, or "networks": [{code, processor, fingerprint, settings}]}, as `nss certify` has recorded them.
+
+    settings: the digest of those that the fingerprint was taken at; all from before it was recorded had the same.
 
     Raises NssError where the file is damaged.
     """
@@ -70,31 +72,43 @@ def certificates() -> dict[str, list[dict[str, str]]]:
         ) from error
 
 
-def certify(what: str, code: str, fingerprint: str) -> bool:
-    """Record what a code of a chapter (or of "networks") gives on this kind of processor; whether that is news.
+def certify(what: str, code: str, fingerprint: str, settings: str) -> bool:
+    """Record what a code of a chapter (or of "networks") gives on this kind of processor, at settings told by their
+    digest; whether that is news.
 
     Raises NssError where the same code has given something else here before: it is not deterministic.
     """
     known = certificates()
-    mine = [each for each in known.get(what, []) if (each["code"], each["processor"]) == (code, processor())]
+    here = {"code": code, "processor": processor(), "settings": settings}
+    mine = [each for each in known.get(what, []) if {name: each.get(name) for name in here} == here]
     if mine and mine[0]["fingerprint"] != fingerprint:
         raise NssError(
             f"{what}: code {code[:8]} gave {mine[0]['fingerprint'][:8]} on this kind of processor ({processor()}) and "
             f"now gives {fingerprint[:8]}, expected the same. It depends on something that is not recorded."
         )
     if not mine:
-        known.setdefault(what, []).append({"code": code, "processor": processor(), "fingerprint": fingerprint})
+        known.setdefault(what, []).append(here | {"fingerprint": fingerprint})
         with files.atomically(CERTIFICATES) as partial:
             partial.write_text(json.dumps(known, indent=1) + "\n")
     return not mine
 
 
 def equivalent(what: str, first: str, second: str) -> bool:
-    """Whether two codes of a chapter (or of "networks") are the same, or certified to compute the same somewhere."""
+    """Whether two codes of a chapter (or of "networks") are the same, or certified to compute the same somewhere, be it
+    by codes between them; and nowhere seen to differ."""
     if first == second:
         return True
-    known = {(each["code"], each["processor"], each["fingerprint"]) for each in certificates().get(what, [])}
-    return any((second, place, fingerprint) in known for code, place, fingerprint in known if code == first)
+    gave: dict[str, dict[tuple, str]] = {}  # by code: what, by place, a kind of processor and settings
+    for each in certificates().get(what, []):
+        gave.setdefault(each["code"], {})[each["processor"], each.get("settings")] = each["fingerprint"]
+    alike, waiting = {first}, [first]
+    while waiting:
+        mine = gave.get(waiting.pop(), {}).items()
+        found = {code for code, its in gave.items() if mine & its.items()} - alike
+        alike |= found
+        waiting += found
+    one, other = gave.get(first, {}), gave.get(second, {})
+    return second in alike and all(one[place] == other[place] for place in one.keys() & other.keys())
 
 
 @cache

@@ -66,7 +66,21 @@ def test_a_code_that_gives_two_things_is_not_certified(alone, monkeypatch):
     written_as(monkeypatch, "a")
     certify.certify()
     with pytest.raises(digests.NssError, match=r"pilot_global: code aaaaaaaa gave .* and now gives ffffffff"):
-        digests.certify("pilot_global", "a" * 64, "f" * 64)
+        digests.certify("pilot_global", "a" * 64, "f" * 64, digests.certificates()["pilot_global"][0]["settings"])
+
+
+def test_other_settings_of_smoke_are_another_certificate(alone, monkeypatch):
+    """Smoke may be made smaller: what the same code gave before is another statement, not a contradiction."""
+    written_as(monkeypatch, "a")
+    certify.certify()
+    before = settings.get
+    monkeypatch.setattr(
+        settings, "get", lambda name, preset="paper", **more: before(name, preset, **({"epochs": 1} | more))
+    )
+    assert "fingerprint" in certify.certify()[1]
+    first, second = digests.certificates()["pilot_global"]
+    assert first["code"] == second["code"] and first["settings"] != second["settings"]
+    assert first["fingerprint"] != second["fingerprint"]
 
 
 def test_times_are_no_part_of_a_fingerprint():
@@ -87,7 +101,7 @@ def test_a_checkpoint_of_other_code_is_kept_aside_unless_it_is_certified(alone, 
     assert training.origin(setting, 0, loaded) == {"code": "a" * 64, "processor": digests.processor()}
     monkeypatch.setattr(digests, "code", lambda *roots: "b" * 64)
     for code in "ab":
-        digests.certify("networks", code * 64, "f" * 64)
+        digests.certify("networks", code * 64, "f" * 64, "s")
     before = file.read_bytes()
     training.trained(setting, 0, loaded)
     assert file.read_bytes() == before and not capsys.readouterr().err.count("trained anew")

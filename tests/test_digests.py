@@ -168,3 +168,19 @@ def test_imports_run_one_way():
                 seen.add((_room(module), _room(target)))
                 assert ROOMS[_room(module)] >= ROOMS[_room(target)], f"{module} imports {target}"
     assert {("companion", "studies"), ("studies", "method"), ("companion", "method")} <= seen
+
+
+def test_equivalence_goes_over_codes_between_unless_two_are_seen_to_differ(tmp_path, monkeypatch):
+    monkeypatch.setattr(digests, "CERTIFICATES", tmp_path / "certificates.json")
+
+    def alike(*rows):
+        names = ("code", "processor", "settings", "fingerprint")
+        digests.CERTIFICATES.write_text(json.dumps({"x": [dict(zip(names, row, strict=True)) for row in rows]}))
+        return digests.equivalent("x", "a", "c")
+
+    first, second = ("a", "avx2", "s", "1"), ("b", "avx2", "s", "1")
+    assert alike(first, second, ("b", "avx512", "s", "2"), ("c", "avx512", "s", "2"))
+    assert alike(first, second, ("b", "avx2", "smaller", "3"), ("c", "avx2", "smaller", "3"))
+    assert not alike(first, second, ("b", "avx512", "s", "2"), ("c", "avx2", "s", "2"))
+    differ = ("a", "amx", "s", "4"), ("c", "amx", "s", "5")
+    assert not alike(first, second, ("b", "avx512", "s", "2"), ("c", "avx512", "s", "2"), *differ)

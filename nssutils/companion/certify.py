@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from nssutils import data, digests, settings, training
 from nssutils.companion import results, store, workflow
@@ -13,10 +14,11 @@ def certify() -> list[str]:
 
     What the cache holds of preset smoke is used where exactly the present code made it; the rest is computed.
     """
-    lines = [_recorded("networks", training.code(), _networks())]
+    lines = [_recorded("networks", training.code(), _networks(), settings.NAMES)]
     for chapter in STUDIES:
         cells = [job for job in workflow.jobs("smoke") if job.chapter == chapter]
-        lines.append(_recorded(chapter, store.code(chapter), fingerprint(_strict(job) for job in cells)))
+        print_ = fingerprint(_strict(job) for job in cells)
+        lines.append(_recorded(chapter, store.code(chapter), print_, [job.setting for job in cells]))
     return lines
 
 
@@ -53,8 +55,8 @@ def _strict(job: workflow.Job) -> results.Result:
     return store.fill(job.chapter, job.preset, job.setting, job.seed, recompute=not stands)[0]
 
 
-def _recorded(what: str, code: str, print_: str) -> str:
-    news = digests.certify(what, code, print_)
+def _recorded(what: str, code: str, print_: str, names: Iterable[str]) -> str:
+    news = digests.certify(what, code, print_, digests.of([asdict(settings.get(name, "smoke")) for name in names]))
     same = {each["code"] for each in digests.certificates()[what] if each["fingerprint"] == print_} - {code}
     print(f"certified: {what}", file=sys.stderr, flush=True)
     like = f"the same as that of {', '.join(sorted(each[:8] for each in same))}" if same else "no earlier code's"

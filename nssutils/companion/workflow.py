@@ -128,8 +128,8 @@ def train(preset: str, name: str, seed: int) -> None:
 
 
 def fill(preset: str, limit: float = 0, setting: str | None = None) -> tuple[int, list[Job], list[Job]]:
-    """Compute what the store lacks at a preset, or of one setting there, the most informative first, for at most `limit`
-    seconds (0: no limit).
+    """Compute what the store lacks at a preset, or of one setting there, the most informative first, for at most
+    `limit` seconds (0: no limit).
 
     Returns how many cells were computed, which are left and which of these failed: their tracebacks are printed, and
     the others are computed all the same, unless the disk is full. Only complete results are stored; a training that is
