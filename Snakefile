@@ -97,7 +97,7 @@ if TOGETHER:
                 [touch(relative(job.stamp)) for job in JOBS if job.setting == SETTING],
             log:
                 f"build/jobs/smoke/{SETTING}.log",
-            priority: 1 + HEAVY.index(SETTING) if SETTING in HEAVY else 1
+            priority: 2 + HEAVY.index(SETTING) if SETTING in HEAVY else 1
             threads: steps.THREADS
             resources:
                 gpu=GPU,

@@ -411,20 +411,45 @@ def test_commands(store, capsys, monkeypatch):
     assert rows[0] == ["chapter", "setting", "smoke"]
     assert ["rq1_slicing", "mlp-mnist", "0"] in rows
     assert ["rq1_slicing", "mlp-fmnist", "0", "missing"] in rows
+    assert runner.main(["fill", "--preset", "smoke", "--setting", "lenet-mnist"]) == 0
+    assert {setting for _, setting, _ in store} == {"mlp-mnist", "lenet-mnist"}  # the first by its --job
     assert runner.main(["fill", "--preset", "smoke"]) == 0
     assert re.search(r"\d+ cells computed, 0 left", capsys.readouterr().err)
     assert runner.main(["fill", "--preset", "smoke", "--job", "rq1_slicing", "mlp", "0"]) == 1
     assert "unknown setting 'mlp'" in capsys.readouterr().err
 
 
-def test_snakemake_asks_for_every_chapter_and_computes_nothing_published(tmp_path):
-    """A dry run in a copy, so that no stamp of this folder is touched."""
+def snakemake(folder, *options):
+    """Snakemake in a copy, so that no stamp of this folder is touched."""
     for name in ("nssutils", "book", "data/results", "data/paper", "profiles"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "_config.yml", "requirements.lock"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "2", "--config", "preset=published"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        shutil.copy(ROOT / name, folder / name)
+    if "-n" not in options:  # steps say what they would do
+        (folder / "nssutils" / "companion" / "steps.py").write_text("THREADS = 1\ndef command(): return 'echo'\n")
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *options]
+    environment = os.environ | {"PYTHONPATH": str(folder), "NSS_RESULTS": str(folder / "empty")}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def test_at_smoke_the_cells_of_a_network_share_a_process(tmp_path):
+    wanted = [f"build/jobs/smoke/pilot_global/{name}/seed0" for name in ("mlp-mnist", "vgg16-cifar10")]
+    snakemake(tmp_path, *wanted, "--config", "preset=smoke")
+    logs = {log.stem: log.read_text().split() for log in (tmp_path / "build" / "jobs" / "smoke").glob("*.log")}
+    assert logs == {name: f"fill --preset smoke --setting {name}".split() for name in ("mlp-mnist", "vgg16-cifar10")}
+    assert (tmp_path / "build" / "jobs" / "smoke" / "rq4_incremental" / "vgg16-cifar10" / "seed0").exists()
+
+
+def test_elsewhere_each_cell_is_a_job_of_its_own(tmp_path):
+    """On a cluster, where a job of Snakemake's reads the Snakefile anew, and at other presets."""
+    wanted = "build/jobs/quick/pilot_global/mlp-mnist/seed0"
+    shown = snakemake(tmp_path, wanted, "-n", "-p", "--config", "preset=quick").stdout
+    assert "fill --preset quick --job pilot_global mlp-mnist 0" in shown and "train mlp-mnist 0" in shown
+
+
+def test_snakemake_asks_for_every_chapter_and_computes_nothing_published(tmp_path):
+    done = snakemake(tmp_path, "-n", "--config", "preset=published")
     assert re.search(rf"^chapter +{len(chapters.known())}$", done.stdout, re.M), done.stdout
     assert not re.search(r"^(job|network) +\d+$", done.stdout, re.M)
