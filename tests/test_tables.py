@@ -234,6 +234,25 @@ def test_several_settings_are_kept_apart_and_only_the_papers_has_its_values(here
     assert len(body(here, "f")) == 2 + 2 * 5
 
 
+def test_a_metric_of_ones_own_is_shown_where_it_was_measured(here, monkeypatch):
+    monkeypatch.setitem(fragments.METRIC_TITLES, "std", "Std")
+    before = masking(0, lambda m, b: 0.5)
+    tables.table1([before], "t")
+    assert "Std" not in body(here, "t")[0]
+    monkeypatch.setattr(contribution, "METRICS", (*contribution.METRICS, "std"))
+    found = [masking(0, lambda m, b: 0.5)]
+    tables.table1(found, "t")
+    assert body(here, "t")[0][-1] == "Std" and body(here, "t")[3][-2:] == [
+        "50.00<br><small>paper 41.29</small>",
+        "50.00",
+    ]
+    tables.falls(found, "f")
+    assert [row[-5] for row in body(here, "f")[1:]][-1] == "Std"
+    tables.rq1_leads([slicing_result()], "l")
+    assert "Std" in {row[1] for row in body(here, "l")[1:]}
+    figures.pilot_slopes(found, "s")
+
+
 def test_smoke_stands_alone(here):
     """Other data, other networks: the paper's values are not set beside smoke's."""
     smoke = masking(0, lambda m, b: 0.5)

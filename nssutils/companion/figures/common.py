@@ -10,7 +10,7 @@ from nssutils.companion.fragments import METRIC_TITLES, TITLES
 from nssutils.companion.results import Result
 
 WIDTH = 9.6
-METRIC_MARKERS = dict(zip(METRIC_TITLES, "os^Dv", strict=True))
+METRIC_MARKERS = dict(zip(METRIC_TITLES, "os^DvPX*", strict=False))
 
 
 def panels(count: int, columns: int, height: float, **more) -> tuple[Figure, list[Axes]]:

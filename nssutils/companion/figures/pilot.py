@@ -11,7 +11,7 @@ from nssutils.companion.colours import INK, LIGHT, MUTED
 from nssutils.companion.figures.common import listed, panels, short
 from nssutils.companion.fragments import METRIC_TITLES, TITLES, paper_table
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import METRICS, names, or_nothing
+from nssutils.companion.tables.common import metrics_in, names, or_nothing
 from nssutils.companion.tables.pilot import class_means, counted_falls, is_the_papers
 
 
@@ -21,21 +21,22 @@ def pilot_slopes(found: list[Result], label: str) -> Figure:
     classwise = found[0].chapter == "pilot_categorywise"
     colour = LIGHT["category-wise" if classwise else "global"]
     paper = paper_table(2 if classwise else 1)
-    shown = names(found)
-    drawn, axes = panels(len(shown) * len(METRICS), len(METRICS), 1.45, sharex=True, sharey="row")
+    shown, metrics = names(found), metrics_in(found, "masking")
+    drawn, axes = panels(len(shown) * len(metrics), len(metrics), 1.45, sharex=True, sharey="row")
     falls = dict.fromkeys(shown, 0)
     for row, name in enumerate(shown):
         group = [result for result in found if result.setting == name]
         whole = results.frame(group, "base").groupby("seed")["accuracy"].mean().mean()
         means = class_means(group).groupby(["metric", "band"], sort=False)["accuracy"].mean()
-        for ax, metric in zip(axes[row * len(METRICS) :], METRICS, strict=False):
-            theirs = paper[paper["metric"] == metric]["value"] if is_the_papers(group) else None
+        for ax, metric in zip(axes[row * len(metrics) :], metrics, strict=False):
+            known = is_the_papers(group) and metric in set(paper["metric"])
+            theirs = paper[paper["metric"] == metric]["value"] if known else None
             _panel(ax, list(means[metric].items()), whole, colour, theirs)
             if row == 0:
                 ax.set_title(METRIC_TITLES[metric], fontsize=10)
-        axes[row * len(METRICS)].set_ylabel(short(name, group), fontsize=8.5)
-        falls[name] = sum(counted_falls(one, metric)[1] > 0 for metric in METRICS for one in group) / len(group)
-    axes[-3].set_xlabel("neurons masked, from the highest-ranking tenth downwards", fontsize=9)
+        axes[row * len(metrics)].set_ylabel(short(name, group), fontsize=8.5)
+        falls[name] = sum(counted_falls(one, metric)[1] > 0 for metric in metrics for one in group) / len(group)
+    axes[-(len(metrics) + 1) // 2].set_xlabel("neurons masked, from the highest-ranking tenth downwards", fontsize=9)
     handles = [
         Line2D([], [], color=colour, marker="o", ms=4, label="ours"),
         Line2D([], [], color=colour, lw=4, label="a fall"),

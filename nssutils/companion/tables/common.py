@@ -13,13 +13,19 @@ from nssutils.companion.fragments import METRIC_TITLES, TITLES, percent
 from nssutils.companion.results import Result
 from nssutils.studies import answers
 
-METRICS = tuple(METRIC_TITLES)
+METRICS = ("avg", "var", "ens", "deeplift", "taylor")  # the paper's
 
 
 def printed(group: list[Result], value: float | None, mark: str = "") -> str | None:
     """The paper's value as printed, for a cell, with fragments.dagger's mark; None at preset smoke, whose data and
     networks are not comparable."""
     return None if value is None or group[0].preset == "smoke" else f"{value:.2f}{mark}"
+
+
+def metrics_in(found: list[Result], table: str) -> list[str]:
+    """The metrics that a table of the results has, in their order; not all results have one of a reader's own."""
+    present = {row["metric"] for result in found for row in result.tables[table]}
+    return [metric for metric in METRIC_TITLES if metric in present]
 
 
 def with_slips(caption: str, table: Iterable[dict]) -> str:

@@ -10,7 +10,7 @@ from nssutils.companion import fragments, results
 from nssutils.companion.fragments import METRIC_TITLES, beside_paper, dagger, paper_table, percent
 from nssutils.companion.intervals import image_half_width
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import METRICS, by_setting, interval, or_nothing, printed, right, with_slips
+from nssutils.companion.tables.common import by_setting, interval, metrics_in, or_nothing, printed, right, with_slips
 
 
 @or_nothing
@@ -52,7 +52,7 @@ def falls(found: list[Result], label: str) -> Markdown:
     paper, table = paper_table(2 if found[0].chapter == "pilot_categorywise" else 1), []
     for group, lead in by_setting(found):
         rows, base = class_means(group), results.frame(group, "base").groupby("seed")["accuracy"].mean()
-        for metric in METRICS:
+        for metric in metrics_in(group, "masking"):
             printed = paper[paper["metric"] == metric]["value"]
             mine = rows[rows["metric"] == metric]
             counts = [counted_falls(result, metric) for result in group]
@@ -61,8 +61,10 @@ def falls(found: list[Result], label: str) -> Markdown:
                 lead
                 | {
                     "metric": METRIC_TITLES[metric],
-                    "steps": len(printed) - 1,
-                    "falls, the paper": int((np.diff(printed) < 0).sum()) if is_the_papers(group) else "–",
+                    "steps": mine["band"].nunique() - 1,
+                    "falls, the paper": int((np.diff(printed) < 0).sum())
+                    if is_the_papers(group) and len(printed)
+                    else "–",
                     "falls, ours, by seed": ", ".join(f"{clear} ({whole})" for clear, whole in counts),
                     "top band minus base (points), ours": f"{100 * drop.mean():.2f}",
                 }
@@ -97,14 +99,15 @@ def _bands(found: list[Result], label: str, number: int, caption: str) -> Markdo
     for group, lead in by_setting(found):
         ours = results.aggregate(class_means(group), ["band", "metric"], "accuracy").set_index(["band", "metric"])
         base = interval(results.frame(group, "base").groupby("seed")["accuracy"].mean())
-        table.append(lead | {"masked": "nothing"} | {METRIC_TITLES[m]: base for m in METRICS})
+        shown = metrics_in(group, "masking")
+        table.append(lead | {"masked": "nothing"} | {METRIC_TITLES[m]: base for m in shown})
         for band in paper.index.get_level_values("band").unique():
-            cells = {METRIC_TITLES[m]: _cell(group, ours.loc[(band, m)], paper[band, m]) for m in METRICS}
+            cells = {METRIC_TITLES[m]: _cell(group, ours.loc[(band, m)], paper.get((band, m))) for m in shown}
             table.append(lead | {"masked": _band(band)} | cells)
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=len(lead) + 1)
 
 
-def _cell(group: list[Result], ours: pd.Series, paper: float, mark: str = "") -> str:
+def _cell(group: list[Result], ours: pd.Series, paper: float | None, mark: str = "") -> str:
     """Our mean and interval above the paper's value, which the pilot studies have for one setting only."""
     theirs = printed(group, paper if is_the_papers(group) else None, mark)
     return beside_paper(percent(ours["mean"], ours["half"]), theirs)

@@ -10,7 +10,7 @@ from nssutils.companion import fragments, results
 from nssutils.companion.fragments import METRIC_TITLES, TITLES, beside_paper, paper_number, percent
 from nssutils.companion.intervals import image_half_width, marked, told_apart
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import METRICS, interval, names, or_nothing, printed, right
+from nssutils.companion.tables.common import METRICS, interval, metrics_in, names, or_nothing, printed, right
 
 METHODS = ("semantic", "global", "category-wise")
 RATES = tuple(round(0.1 * i, 1) for i in range(1, 9))  # compression rates at which selections are compared
@@ -93,12 +93,13 @@ def rq1_rates(found: list[Result], label: str, metric: str = "taylor") -> Markdo
 
 
 @or_nothing
-def rq1_leads(found: list[Result], label: str, metrics: Sequence[str] = METRICS) -> Markdown:
-    """How far semantic selection is ahead of the better of the other two, at the rates that all three reach."""
+def rq1_leads(found: list[Result], label: str, metrics: Sequence[str] = ()) -> Markdown:
+    """How far semantic selection is ahead of the better of the other two, at the rates that all three reach; by all
+    metrics unless some are given."""
     table = []
     for setting in names(found):
         group = [result for result in found if result.setting == setting]
-        for metric in metrics:
+        for metric in metrics or metrics_in(group, "points"):
             row = {"setting": TITLES[setting], "metric": METRIC_TITLES[metric]}
             for rate in RATES:
                 row[f"{rate:.0%}"] = _lead(group, metric, rate)
@@ -150,8 +151,9 @@ def rq1_layers(found: list[Result], label: str) -> Markdown:
     """What share of each layer the semantic slice at theta 0.95 keeps, from the first layer to the last."""
     rows, table = results.frame(found, "layers"), []
     for setting in names(found):
-        for metric in METRICS:
-            mine = rows[(rows["setting"] == setting) & (rows["metric"] == metric)]
+        of_setting = rows[rows["setting"] == setting]
+        for metric in (each for each in METRIC_TITLES if each in set(of_setting["metric"])):
+            mine = of_setting[of_setting["metric"] == metric]
             mean = mine.groupby("layer", sort=False)["share"].mean()
             trends = [
                 one["share"].reset_index(drop=True).corr(pd.Series(range(len(one))), method="spearman")
@@ -280,7 +282,8 @@ def rq1_seconds(found: list[Result], label: str) -> Markdown:
     ]
     for setting in names(found):
         mean = seconds[seconds["setting"] == setting].groupby("metric")["seconds"].mean()
-        cells = {METRIC_TITLES[m]: f"{mean[m]:.2f} s ({mean[m] / mean['avg']:.1f}×)" for m in METRICS}
+        shown = [metric for metric in METRIC_TITLES if metric in mean.index]
+        cells = {METRIC_TITLES[m]: f"{mean[m]:.2f} s ({mean[m] / mean['avg']:.1f}×)" for m in shown}
         table.append({"setting": TITLES[setting]} | cells)
     caption = "Seconds to compute each metric by itself, for all layers and classes, and relative to Avg."
     return fragments.table(pd.DataFrame(table), label, caption, found)
