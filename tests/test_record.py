@@ -67,6 +67,14 @@ def test_a_table_leads_to_the_results_it_is_made_of(written):
     assert [name for name in graph if name.startswith("#shown-")] == ["#shown-table-9"]  # only of what is published
 
 
+def test_every_key_is_a_term_of_its_context(written):
+    """The context of RO-Crate 1.1 has terms of schema.org, not the digest of a file: roc-validator refuses that."""
+    folder, graph = written
+    url, more = json.loads((folder / "ro-crate-metadata.json").read_text())["@context"]
+    assert url == "https://w3id.org/ro/crate/1.1/context" and more == {"sha256": crate.SHA256}
+    assert {key for one in graph.values() for key in one if key.startswith("sha")} == {"sha256"}
+
+
 def test_it_is_a_process_run_crate(written):
     """What the profile demands: it is named, actions are mentioned and whole, every reference is to an entity."""
     _, graph = written

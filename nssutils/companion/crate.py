@@ -7,6 +7,7 @@ checksum. A table or figure of the built book is one, too: this package made it 
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rocrate.model import ContextEntity
@@ -18,6 +19,7 @@ from nssutils.companion.edition import text
 from nssutils.errors import NssError
 
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
+SHA256 = "https://w3id.org/ro/terms/workflow-run#sha256"
 LICENSE = "https://spdx.org/licenses/MIT"
 KINDS = {".csv": "text/csv", ".svg": "image/svg+xml", ".json": "application/json"}
 
@@ -31,6 +33,7 @@ def write(out: Path, shown: Path) -> Path:
     if out.exists():
         raise NssError(f"{out} exists, expected a folder to be made: give another, or remove it.")
     crate = ROCrate(version="1.1")  # which the profile is of
+    crate.metadata.extra_terms["sha256"] = SHA256  # which the context of RO-Crate 1.1 does not know
     crate.name = "The NeuSemSlice companion: published results"
     crate.description = "What the companion measured, one file for each chapter, preset, setting and seed."
     crate.license = crate.add(ContextEntity(crate, LICENSE, {"@type": "CreativeWork", "name": "MIT License"}))
@@ -99,6 +102,9 @@ def _shown(crate: ROCrate, folder: Path, published: set[str]) -> list[ContextEnt
                 agent=_authors(crate),
                 object=_one([crate.dereference(name) for name in made_of]),
                 result=_one([_file(crate, file, f"book/{file.name}", f"The book's {label}") for file in made]),
+                endTime=datetime.fromtimestamp(max(file.stat().st_mtime for file in made), UTC).isoformat(
+                    "T", "seconds"
+                ),
             )
         )
     return actions
