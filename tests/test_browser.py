@@ -371,6 +371,18 @@ def test_every_page_tells_its_edition(pages, built_book):
         assert edition.text() in (built_book / page.rpartition("/")[2]).read_text()
 
 
+def test_on_paper_there_is_nothing_to_click_or_scroll(driver, pages):
+    opened(driver, page_named(pages, "claims"), ".claims-filter")
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    look = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
+    try:
+        assert driver.execute_script(look, ".claims-filter", "display") == "none"
+        opened(driver, page_named(pages, "contributing"), "pre")
+        assert driver.execute_script(look, "pre", "white-space") == "pre-wrap"
+    finally:
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def test_a_page_can_be_printed(driver, built_book, tmp_path):
     (made,) = printed.pdfs(built_book, tmp_path / "pdf", ["explorer"])
     assert made.name == "00-explorer.pdf" and made.stat().st_size > 20_000
