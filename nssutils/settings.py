@@ -174,9 +174,9 @@ _OVERNIGHT = {
     "resnet110-cifar10": dict(seeds=(0,), epochs=12, sizes=(16, 16, 24, 32), test_size=2_000),
 }
 
+_FEW = dict(score_size=200, test_size=100)
 # Scikit-learn's 1,797 handwritten digits, on thin networks: the whole path in minutes, no number worth quoting. What
 # other presets do is done here too by one network at least, so that a change of it shows.
-_FEW = dict(score_size=200, test_size=100)
 _SMOKE = {
     "mlp-mnist": dict(width=0.125, epochs=8),
     "mlp-fmnist": dict(width=0.125, epochs=8),
@@ -184,10 +184,10 @@ _SMOKE = {
     "vgg16-cifar10": dict(width=0.125, epochs=8, sizes=(16, 32), train_size=700) | _FEW,
     "resnet101-cifar10": dict(width=0.0625, image_size=8, epochs=5) | _FEW,
     "vgg19-imagenet10": dict(width=0.0625, epochs=10, train_size=700) | _FEW,
-    "resnet10-cifar10": dict(width=0.5, epochs=6) | _FEW,
+    "resnet10-cifar10": dict(width=0.5, image_size=16, epochs=6) | _FEW,
     "lenet-mnist": dict(epochs=8),
-    "resnet18-cifar10": dict(width=0.125, image_size=16, epochs=4) | _FEW,
-    "vit-cifar10": dict(width=0.125, image_size=16, epochs=20) | _FEW,
+    "resnet18-cifar10": dict(width=0.125, image_size=8, epochs=4) | _FEW,
+    "vit-cifar10": dict(width=0.125, image_size=8, epochs=20) | _FEW,
     "resnet14-cifar10": dict(width=0.25, image_size=8, epochs=4),
     "resnet44-cifar10": dict(width=0.25, image_size=8, batch_size=128, epochs=4),
     "resnet86-cifar10": dict(width=0.25, image_size=8, epochs=4),
