@@ -35,7 +35,7 @@ NSS = steps.command()
 # On one machine, at smoke, a process starts as long as it then computes: there a network's cells share one, the longest
 # first.
 TOGETHER = PRESET == "smoke" and JOBS and not config.get("sweep") and workflow.resource_settings.nodes is None
-HEAVY = ("resnet101-cifar10", "vgg19-imagenet10", "vgg16-cifar10")[::-1]
+HEAVY = ("vgg16-cifar10", "vgg19-imagenet10", "resnet101-cifar10")  # the longest last
 
 
 def relative(path):
@@ -97,7 +97,7 @@ if TOGETHER:
                 [touch(relative(job.stamp)) for job in JOBS if job.setting == SETTING],
             log:
                 f"build/jobs/smoke/{SETTING}.log",
-            priority: 2 + HEAVY.index(SETTING) if SETTING in HEAVY else 1
+            priority: 1 + HEAVY.index(SETTING) if SETTING in HEAVY else 0
             threads: steps.THREADS
             resources:
                 gpu=GPU,

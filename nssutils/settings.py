@@ -174,7 +174,7 @@ _OVERNIGHT = {
     "resnet110-cifar10": dict(seeds=(0,), epochs=12, sizes=(16, 16, 24, 32), test_size=2_000),
 }
 
-_FEW = dict(score_size=200, test_size=100)
+_FEW = dict(score_size=200, test_size=100)  # images of the convolutional networks at smoke
 # Scikit-learn's 1,797 handwritten digits, on thin networks: the whole path in minutes, no number worth quoting. What
 # other presets do is done here too by one network at least, so that a change of it shows.
 _SMOKE = {

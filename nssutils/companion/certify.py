@@ -17,8 +17,8 @@ def certify() -> list[str]:
     lines = [_recorded("networks", training.code(), _networks(), settings.NAMES)]
     for chapter in STUDIES:
         cells = [job for job in workflow.jobs("smoke") if job.chapter == chapter]
-        print_ = fingerprint(_strict(job) for job in cells)
-        lines.append(_recorded(chapter, store.code(chapter), print_, [job.setting for job in cells]))
+        found = fingerprint(_strict(job) for job in cells)
+        lines.append(_recorded(chapter, store.code(chapter), found, [job.setting for job in cells]))
     return lines
 
 

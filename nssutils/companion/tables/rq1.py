@@ -151,9 +151,8 @@ def rq1_layers(found: list[Result], label: str) -> Markdown:
     """What share of each layer the semantic slice at theta 0.95 keeps, from the first layer to the last."""
     rows, table = results.frame(found, "layers"), []
     for setting in names(found):
-        of_setting = rows[rows["setting"] == setting]
-        for metric in (each for each in METRIC_TITLES if each in set(of_setting["metric"])):
-            mine = of_setting[of_setting["metric"] == metric]
+        for metric in metrics_in([one for one in found if one.setting == setting], "layers"):
+            mine = rows[(rows["setting"] == setting) & (rows["metric"] == metric)]
             mean = mine.groupby("layer", sort=False)["share"].mean()
             trends = [
                 one["share"].reset_index(drop=True).corr(pd.Series(range(len(one))), method="spearman")
@@ -282,7 +281,7 @@ def rq1_seconds(found: list[Result], label: str) -> Markdown:
     ]
     for setting in names(found):
         mean = seconds[seconds["setting"] == setting].groupby("metric")["seconds"].mean()
-        shown = [metric for metric in METRIC_TITLES if metric in mean.index]
+        shown = metrics_in([one for one in found if one.setting == setting], "seconds")
         cells = {METRIC_TITLES[m]: f"{mean[m]:.2f} s ({mean[m] / mean['avg']:.1f}×)" for m in shown}
         table.append({"setting": TITLES[setting]} | cells)
     caption = "Seconds to compute each metric by itself, for all layers and classes, and relative to Avg."
