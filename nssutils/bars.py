@@ -13,12 +13,12 @@ Item = TypeVar("Item")
 
 
 def over(
-    work: Iterable[Item], what: str, total: int | None = None, count: Callable[[Item], int] = lambda _: 1
+    work: Iterable[Item], what: str, total: int | None = None, count: Callable[[Item], int] | None = None
 ) -> Iterator[Item]:
     """The items of `work`, with a bar named `what` on stderr; it goes when all is done.
 
-    total: what all items add up to, if that is known; count: what one of them adds. What a loop computes is the same
-    without this call, so the digests of code pass it over (`digests`).
+    total: what all items add up to, if that is known; count: what one of them adds, 1 unless given. What a loop
+    computes is the same without this call, so the digests of code pass it over (`digests`).
     """
     if not shown():
         yield from work
@@ -27,7 +27,7 @@ def over(
     with tqdm(desc=what, total=total, delay=DELAY, leave=False, file=sys.stderr) as bar:
         for item in work:
             yield item
-            bar.update(count(item))
+            bar.update(count(item) if count else 1)
 
 
 def shown() -> bool:
