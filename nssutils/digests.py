@@ -132,10 +132,10 @@ def code(*roots: str) -> str:
                 waiting.append(parsed.imports[name])
                 continue
             raise LookupError(f"{module} has no definition {name!r} to make a digest of.")
-        found[module, name] = [_normal(node) for node in nodes]
-        found[module, ""] = [_normal(node) for node in parsed.statements]
+        found[module, name] = [_read(module, node)[0] for node in nodes]
+        found[module, ""] = [_read(module, node)[0] for node in parsed.statements]
         for node in (*nodes, *parsed.statements):
-            waiting += parsed.references(node)
+            waiting += _read(module, node)[1]
     return of(sorted([module, name or "*", body] for (module, name), body in found.items()))
 
 
@@ -184,6 +184,12 @@ def _parsed(module: str) -> _Module:
         elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
             parsed.statements.append(node)
     return parsed
+
+
+@cache  # chapters share most of their code
+def _read(module: str, node: ast.AST) -> tuple[list, list[tuple[str, str | None]]]:
+    """A piece of a module's code as JSON-able values, and the definitions that it names."""
+    return _normal(node), _parsed(module).references(node)
 
 
 class _Unwatched(ast.NodeTransformer):
