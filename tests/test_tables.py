@@ -10,7 +10,7 @@ import torch
 from written import body, result
 
 from nssutils import NssError, contribution, settings
-from nssutils.companion import figures, fragments, older, origins, results, tables
+from nssutils.companion import colours, figures, fragments, older, origins, results, tables
 from nssutils.studies import answers, pilot, rq1
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -209,6 +209,28 @@ def test_deeparc_and_seconds(here):
     tables.rq1_seconds([slicing_result()], "s")
     assert body(here, "s")[2][1:5:3] == ["5.4 s (1.0×)", "30.9 s (5.7×)"]
     assert body(here, "s")[3][1:5:3] == ["2.00 s (1.0×)", "8.00 s (4.0×)"]
+
+
+def test_deeparcs_star_beside_slices_of_its_size(here):
+    def said():
+        return (here / "_generated" / "s.md").read_text()
+
+    figures.rq1_star([slicing_result()], "s")
+    assert "in 2 of 2 cases: AlexNet-CIFAR10 (> 0.99) and AlexNet-CIFAR10 (> 0.95)." in said()
+    one = slicing_result()
+    for row, rate in zip(one.tables["removed"], (0.01, 0.99), strict=True):  # no slice is as large; none as small
+        row["compression_rate"] = rate
+    ax = figures.rq1_star([one], "s").axes[0]
+    assert "in 1 of 1 cases: AlexNet-CIFAR10 (> 0.99)." in said()
+    slices = [line for line in ax.lines if line.get_color() == colours.SEMANTIC]
+    hollow = [line for line in slices if line.get_markerfacecolor() == "none"]
+    assert len(slices) == 10 and len(hollow) == 5
+    assert np.allclose([line.get_xdata()[0] for line in hollow], 77.5)  # at theta 0.99, which leaves out 5%
+    whole = slicing_result()
+    for row in whole.tables["removed"]:
+        row["units"] = 0
+    figures.rq1_star([whole], "s")
+    assert "nothing to remove" in said()
 
 
 def test_the_fold_says_where_results_are_from_and_warns_of_smoke(here):

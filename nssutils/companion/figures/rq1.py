@@ -10,11 +10,11 @@ from nssutils import settings
 from nssutils.companion import fragments, results
 from nssutils.companion.colours import INK, LIGHT, MUTED, SEMANTIC
 from nssutils.companion.figures import touch
-from nssutils.companion.figures.common import METRIC_MARKERS, counted, entitled, labelled, panels
+from nssutils.companion.figures.common import METRIC_MARKERS, counted, entitled, labelled, listed, panels, short
 from nssutils.companion.fragments import METRIC_TITLES, TITLES
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import names, or_nothing
-from nssutils.companion.tables.rq1 import RATES, lead_at
+from nssutils.companion.tables.rq1 import RATES, at_rate, curve, lead_at, metrics_in
 from nssutils.errors import NssError
 
 NONE: list[Result] = []
@@ -154,3 +154,58 @@ def rq1_depth(found: list[Result], label: str) -> Figure:
     alt = counted("With most metrics the last layer keeps a smaller share than the first", sparser, shown)
     note = "The line is the mean of the five metrics, the band their range."
     return fragments.figure(drawn, label, caption, alt, found, note)
+
+
+@or_nothing
+def rq1_star(found: list[Result], label: str) -> Figure | object:
+    """A line for each network and threshold at which DeepArc removes something: its star, and each metric's semantic
+    slice of the same size, or its largest where that is smaller still."""
+    removed = results.frame(found, "removed")
+    removed = removed[removed["units"].groupby([removed["setting"], removed["threshold"]]).transform("min") > 0]
+    lines = [(name, threshold) for name in names(found)
+             for threshold in removed[removed["setting"] == name]["threshold"].unique()]  # fmt: skip
+    if not lines:
+        return fragments.nothing(label, "DeepArc finds nothing to remove from these networks.")
+    drawn, (ax,) = panels(1, 1, 0.8 + 0.55 * len(lines))
+    ticks, ahead, shown = [], [], []
+    for y, (name, threshold) in enumerate(lines):
+        group = [result for result in found if result.setting == name]
+        mine = removed[(removed["setting"] == name) & (removed["threshold"] == threshold)]
+        rates, star = dict(zip(mine["seed"], mine["compression_rate"], strict=True)), mine["accuracy"].mean()
+        slices = []
+        for metric in metrics_in(group, "points"):
+            beside = pd.DataFrame([_no_larger(curve(one, "semantic", metric), rates[one.seed]) for one in group])
+            accuracy, smaller = beside[0].mean(skipna=False), beside[1].any()
+            ax.plot(100 * accuracy, y, METRIC_MARKERS[metric], color=SEMANTIC, ms=6, mfc="none" if smaller else None)
+            slices += [accuracy] if accuracy == accuracy else []  # NaN: no slice is as small
+        ax.plot(100 * results.frame(group, "base")["accuracy"].mean(), y, "|", color=INK, ms=18)
+        ax.plot(100 * star, y, "*", color=LIGHT["deeparc"], ms=13, zorder=3)
+        ticks.append(f"{short(name, group)}\n> {threshold:g}: {mine['compression_rate'].mean():.0%} left out")
+        if slices:
+            shown.append(f"{TITLES[name]} (> {threshold:g})")
+            ahead += shown[-1:] if min(slices) > star else []
+    ax.set(yticks=range(len(lines)), xlim=(0, 100), ylim=(len(lines) - 0.5, -0.5), xlabel="accuracy (%)")
+    ax.set_yticklabels(ticks, fontsize=8.5)
+    ax.grid(axis="x")
+    handles = [Line2D([], [], color=LIGHT["deeparc"], ls="none", marker="*", ms=11, label="DeepArc")]
+    handles += [
+        Line2D([], [], color=SEMANTIC, ls="none", marker=METRIC_MARKERS[metric], ms=6, label=METRIC_TITLES[metric])
+        for metric in metrics_in(found, "points")
+    ]
+    handles += [Line2D([], [], color=INK, ls="none", marker="|", ms=11, label="whole network")]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8.5)
+    caption = "Accuracy of what DeepArc leaves and of semantic slices of the same size; nothing is retrained."
+    alt = f"Slices by all metrics that have one are more accurate than what DeepArc leaves in {len(ahead)} of "
+    alt += f"{len(shown)} cases{': ' * bool(ahead)}{listed(ahead)}."
+    note = (
+        "Means over networks. A hollow marker is a metric's largest slice where that is smaller than what DeepArc "
+        "leaves; a metric without a marker has no slice as small. Where DeepArc removes nothing there is no line."
+    )
+    return fragments.figure(drawn, label, caption, alt, [one for one in found if one.setting in dict(lines)], note)
+
+
+def _no_larger(points: list[dict], rate: float) -> tuple[float, bool]:
+    """The accuracy of a curve at a compression rate, or of its first point where that lies beyond; and which it is."""
+    first = min(points, key=lambda row: row["compression_rate"])
+    beyond = first["compression_rate"] > rate
+    return first["accuracy"] if beyond else at_rate(points, rate), beyond
