@@ -1,4 +1,4 @@
-# Needs Python 3.11 or newer and make; everything else goes into .venv, from requirements.lock.
+# Needs Python 3.11.5 or newer and make; everything else goes into .venv, from requirements.lock.
 # Paths are relative, so that a clone may lie anywhere, blanks in its path included.
 
 PY = .venv/bin/python
@@ -50,17 +50,17 @@ clean: ## remove what was built; .venv, datasets, checkpoints and computed resul
 	@for python in "$(PYTHON)" python3.11 python3.12 python3.13 python3 none; do \
 	  command -v "$$python" >/dev/null || continue; \
 	  found="$$found $$("$$python" -V 2>&1)"; \
-	  "$$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	  "$$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11, 5))' 2>/dev/null && break; \
 	done; \
 	if [ "$$python" = none ]; then \
-	  echo "Python 3.11 or newer, with its venv module, is needed. Found:$${found:- none}." >&2; \
+	  echo "Python 3.11.5 or newer, with its venv module, is needed. Found:$${found:- none}." >&2; \
 	  echo "To name one that is not on the PATH: make PYTHON=/path/to/python3.12 ..." >&2; \
 	  exit 2; \
 	fi; \
 	echo "[1/3] making .venv with $$("$$python" -V)"; \
 	rm -rf .venv && "$$python" -m venv .venv
-	@echo "[2/3] installing the $$(grep -c == requirements.lock) packages of requirements.lock: about 3 minutes, most of it for torch"
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@echo "[2/3] installing requirements.lock: about 3 minutes, most of it for torch"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@echo "[3/3] installing nssutils itself"
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch .venv/ready

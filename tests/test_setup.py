@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,20 +13,25 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCK = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+LOCK = (ROOT / "requirements.lock").read_text()
+PINS = [line.removesuffix(" \\") for line in re.findall(r"^\w.*$", LOCK, re.M)]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
-def test_lock_holds_versions_only():
-    """No path, address, build tag (+cpu, +cu130) or platform in it."""
-    assert [line for line in LOCK if not re.fullmatch(r"[A-Za-z0-9][\w.-]*==[0-9][\w.]*", line)] == []
-    assert len({canonicalize_name(line.split("==")[0]) for line in LOCK}) == len(LOCK)
+def test_lock_holds_a_version_of_each_package_and_its_digests():
+    """No path, address or build tag (+cpu, +cu130) in it; where a package is for some platforms, it says for which."""
+    assert [line for line in PINS if not re.fullmatch(r"[A-Za-z0-9][\w.-]*==[0-9][\w.]*( ; .+)?", line)] == []
+    assert len({canonicalize_name(line.split("==")[0]) for line in PINS}) == len(PINS)
+    lines = [line for line in LOCK.splitlines() if not line.startswith("#")]
+    digest = r"    --hash=sha256:[0-9a-f]{64}( \\)?"
+    for before, line in pairwise(lines):  # each entry goes on to its first digest at least
+        assert re.fullmatch(digest, line) if before.endswith("\\") else line.endswith(" \\"), line
 
 
 def test_conda_gets_what_is_locked():
     parts = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    assert [part["pip"] for part in parts if isinstance(part, dict)] == [LOCK]
+    assert [part["pip"] for part in parts if isinstance(part, dict)] == [PINS]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +45,7 @@ def test_conda_gets_what_is_locked():
     ],
 )
 def test_lock_satisfies_the_package(wanted):
-    locked = {canonicalize_name(name): version for name, version in (line.split("==") for line in LOCK)}
+    locked = {canonicalize_name(name): rest.split()[0] for name, rest in (line.split("==", 1) for line in PINS)}
     requirement = Requirement(wanted)
     assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)])
 

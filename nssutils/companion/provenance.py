@@ -1,6 +1,7 @@
 """Where a number came from, beside the digests: versions and device."""
 
 import platform
+import re
 from functools import cache
 from importlib.metadata import version
 
@@ -26,6 +27,5 @@ def versions() -> dict[str, str]:
 @cache
 def lock() -> dict[str, str]:
     """The versions of those libraries that requirements.lock names, which a GPU's machine may not have."""
-    lines = (files.ROOT / "requirements.lock").read_text().splitlines()
-    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    pinned = dict(re.findall(r"^([\w.-]+)==(\S+)", (files.ROOT / "requirements.lock").read_text(), re.MULTILINE))
     return {name: pinned[name] for name in _ARITHMETIC}
