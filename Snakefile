@@ -17,12 +17,13 @@ if workflow.is_main_process:
     from nssutils.companion import workflow as store
     from nssutils.studies import STUDIES
 
-    if config.get("sweep"):  # a file of cells, written by `nss sweep`: no book is built
-        JOBS = sweep.read(config["sweep"])
+    SWEEP = config.get("sweep")  # a file of cells, written by `nss sweep`: no book is built
+    ALONE = store.alone("a sweep" if SWEEP else f"preset {PRESET}")
+    ALONE.__enter__()  # until this process ends
+    if SWEEP:
+        JOBS = sweep.read(SWEEP)
         store.mark(JOBS)
     else:
-        BUILDING = store.building(PRESET)  # two builds in one clone would mix their pages
-        BUILDING.__enter__()  # until this process ends
         JOBS = store.sync(PRESET)
         CHAPTERS = pages.chapters(chapters.BOOK)
         BEYOND = set(CHAPTERS) - set(STUDIES)

@@ -419,8 +419,8 @@ def test_commands(store, capsys, monkeypatch):
     assert "unknown setting 'mlp'" in capsys.readouterr().err
 
 
-def snakemake(folder, *options):
-    """Snakemake in a copy, so that no stamp of this folder is touched."""
+def snakemake(folder, *options, code=0):
+    """Snakemake in a copy, so that no stamp of this folder is touched; `code` is how it is to exit."""
     for name in ("nssutils", "book", "data/results", "data/paper", "profiles"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "_config.yml", "requirements.lock"):
@@ -430,8 +430,23 @@ def snakemake(folder, *options):
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *options]
     environment = os.environ | {"PYTHONPATH": str(folder), "NSS_RESULTS": str(folder / "empty")}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done
+
+
+def test_a_sweep_does_not_undo_the_stamps_of_a_build_under_way(tmp_path):
+    network = tmp_path / "build" / "jobs" / "networks" / "smoke" / "mlp-mnist" / "seed0"
+    network.parent.mkdir(parents=True)
+    network.touch()
+    cells = tmp_path / "cells.json"
+    cells.write_text('[["rq1_slicing", "smoke", "mlp-mnist", 0, []]]')
+    other = elsewhere(tmp_path / "build" / ".lock", 600)
+    try:
+        shown = snakemake(tmp_path, "sweep", "-n", "--config", f"sweep={cells}", code=1)
+    finally:
+        other.kill()
+        other.wait()
+    assert f"the workflow (wanted: a sweep) is locked by process {other.pid} on" in shown.stdout + shown.stderr and network.exists()
 
 
 def test_at_smoke_the_cells_of_a_network_share_a_process(tmp_path):

@@ -140,7 +140,7 @@ def _run(args: argparse.Namespace, folder: Path) -> None:
 
 
 def _book(args: argparse.Namespace, folder: Path) -> None:
-    with workflow.building(args.preset):
+    with workflow.alone(f"preset {args.preset}"):
         _say(f"the book: {_shown(make_book(args.preset, folder=folder))}")
 
 

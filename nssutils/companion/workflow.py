@@ -246,9 +246,10 @@ def unstamped(chapter: str) -> None:
 
 
 @contextmanager
-def building(preset: str) -> Iterator[None]:
-    """Build the book within the block, alone. Raises LockError where another build is under way."""
-    with locks.held(BUILD / ".lock", f"the book (wanted: preset {preset})"):
+def alone(wanted: str) -> Iterator[None]:
+    """Build the book or compute a sweep within the block, alone in this clone: two at once would undo each other's
+    stamps, and mix their pages. Raises LockError where another is under way."""
+    with locks.held(BUILD / ".lock", f"the workflow (wanted: {wanted})"):
         yield
 
 
