@@ -54,7 +54,7 @@ with warnings.catch_warnings():
     theirs = seconds(by_captum)
 ours = seconds(lambda: contribution.score(net, x, y, ("deeplift",)))
 print(f"DeepLIFT, {len(sites)} layers, 10 classes, {IMAGES} images: captum {theirs:.1f} s, one sweep {ours:.2f} s, "
-      f"ratio {theirs / ours:.1f} (target: {len(sites)})")  # fmt: skip
+      f"ratio {theirs / ours:.1f}")  # fmt: skip
 row(f"DeepLIFT of VGG-16's {len(sites)} layers, ten classes: against captum", theirs / ours, len(sites))
 once = seconds(plain)
 for metrics in (("avg",), ("avg", "var", "ens"), ("taylor",), ("deeplift",), contribution.METRICS):
