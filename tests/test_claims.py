@@ -180,6 +180,7 @@ def test_there_are_claims_of_every_part_and_peer(judged):
         "nnslicer",
         "sensitivity",
         "sensitivity_tasks",
+        "sensitivity_pilots",
         "method",
         "explorer",
     }

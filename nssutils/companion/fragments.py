@@ -113,6 +113,7 @@ def table(
     write(f"{label}.html", body)
     write(f"{label}.csv", flat.to_csv(index=False))
     write(f"{label}.json", json.dumps(flat.to_dict("records"), ensure_ascii=False, indent=1, default=str))
+    write(f"{label}.compared.json", json.dumps(grids.compared(rows, texts), ensure_ascii=False))
     downloads = f"{{download}}`CSV <_generated/{label}.csv>`, {{download}}`JSON <_generated/{label}.json>`"
     caption += f" {grids.BEST}: the highest." if best else ""
     text = f"~~~{{shown-table}} _generated/{label}.html\n:name: {label}\n\n{caption}\n~~~\n\n"

@@ -52,6 +52,21 @@ def flat(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def compared(rows: pd.DataFrame, texts: int) -> list[dict]:
+    """Each cell that has the paper's value beside it: its row, by the first `texts` columns, its column, both values,
+    their difference, and whether that is clear of our own interval."""
+    found = []
+    for row in rows.to_dict("records"):
+        names = {name: str(cell) for name, cell in list(row.items())[:texts]}
+        for column, cell in row.items():
+            change, told = difference(*cell) if isinstance(cell, tuple) else ("", False)
+            if change:
+                ours, paper = cell
+                found.append({"row": names, "column": column, "ours": ours, "paper": paper, "told": told})
+                found[-1]["difference"] = float(change)
+    return found
+
+
 def difference(ours: str, paper: str) -> tuple[str, bool]:
     """Ours minus the paper's as shown, to ours' places; and whether it is clear of our own interval."""
     found = [NUMBER.match(text) for text in (ours, paper)]

@@ -16,6 +16,7 @@ from nssutils.studies import (
     rq3,
     rq4,
     sensitivity,
+    sensitivity_pilots,
     sensitivity_tasks,
     your_model,
 )
@@ -35,6 +36,7 @@ STUDIES: dict[str, Callable] = {
     "deeparc": deeparc.measure,
     "sensitivity": sensitivity.measure,
     "sensitivity_tasks": sensitivity_tasks.measure,
+    "sensitivity_pilots": sensitivity_pilots.measure,
     "method": method.measure,
     "explorer": explorer.measure,
     "your_model": your_model.measure,

@@ -7,6 +7,7 @@ from nssutils.companion.tables.deeparc import (
     deeparc_repair,
     deeparc_search,
 )
+from nssutils.companion.tables.furthest import furthest
 from nssutils.companion.tables.nnslicer import nnslicer_base, nnslicer_detection, nnslicer_seconds
 from nssutils.companion.tables.nnslicer_applications import (
     nnslicer_protected,
@@ -45,18 +46,19 @@ from nssutils.companion.tables.sensitivity import (
     sensitivity_effects,
     sensitivity_leads,
 )
+from nssutils.companion.tables.sensitivity_pilots import sensitivity_pilots
 from nssutils.companion.tables.sensitivity_tasks import sensitivity_eps, sensitivity_mix
 from nssutils.companion.tables.your_model import your_extended, your_repaired, your_shrunk
 
 __all__ = [
     "METHODS", "at_rate", "deeparc_base", "deeparc_edited", "deeparc_modularity", "deeparc_repair", "deeparc_search",
-    "falls", "nearer", "nearest_tau", "nnslicer_base", "nnslicer_detection", "nnslicer_protected", "nnslicer_pruned",
-    "nnslicer_seconds", "nnslicer_table4", "nnslicer_trees", "nnslicer_tuned", "removed_first", "rq1_base",
-    "rq1_deeparc", "rq1_layers", "rq1_leads",
+    "falls", "furthest", "nearer", "nearest_tau", "nnslicer_base", "nnslicer_detection", "nnslicer_protected",
+    "nnslicer_pruned", "nnslicer_seconds", "nnslicer_table4", "nnslicer_trees", "nnslicer_tuned", "removed_first",
+    "rq1_base", "rq1_deeparc", "rq1_layers", "rq1_leads",
     "rq1_rates", "rq1_seconds", "rq1_sentences", "rq2_matched", "rq2_savings", "rq2_summary", "rq2_taus",
     "rq3_attacks", "rq3_beyond", "rq3_effort", "rq3_summary", "rq4_costs", "rq4_fairness", "rq4_summary",
     "sensitivity_combined", "sensitivity_distances", "sensitivity_effects", "sensitivity_eps", "sensitivity_leads",
-    "sensitivity_mix", "slices",
+    "sensitivity_mix", "sensitivity_pilots", "slices",
     "table1", "table2", "table3", "table4", "table5", "table6",
     "your_extended", "your_repaired", "your_shrunk",
 ]  # fmt: skip
