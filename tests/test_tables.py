@@ -1,5 +1,6 @@
 """From results to tables and figures: the right number in the right cell, and where it is from."""
 
+import importlib
 import json
 import re
 
@@ -9,8 +10,8 @@ import pytest
 import torch
 from written import body, result
 
-from nssutils import NssError, contribution, settings
-from nssutils.companion import colours, figures, fragments, older, origins, results, tables
+from nssutils import NssError, contribution, files, settings
+from nssutils.companion import chapters, colours, figures, fragments, older, origins, results, tables
 from nssutils.studies import answers, pilot, rq1
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -333,3 +334,61 @@ def test_figure_shows_the_three_best_metrics_or_all():
         assert {curve["setting"] for curve in curves} == {"alexnet-cifar10"}
     with pytest.raises(NssError, match="'top3' or 'all'"):
         figures.draw_fig5(found, "top4")
+
+
+def test_the_cells_furthest_from_the_paper_are_told_with_what_is_known(here, monkeypatch):
+    furthest = importlib.import_module("nssutils.companion.tables.furthest")
+    found = [masking(0, lambda m, b: 0.9 if (m, b) == (1, 4) else 0.5 - 0.06 * b)]
+    found = [results.Result(**{**vars(found[0]), "preset": "overnight"})]
+    entry = {"table": "^t$", "column": "Var", "ours": "higher", "kind": "reading", "why": "It is not printed."}
+    monkeypatch.setattr(furthest, "known", lambda: [entry | {"tried": "nss run it"}])
+    tables.table1(found, "t")
+    tables.furthest(found, "f", of={"t": "."})
+    rows = body(here, "f")[2:]
+    assert len(rows) == 5
+    assert rows[0] == ["VGG16-CIFAR10", "40% → 50%: Taylor", "26.00<br><small>paper 72.05</small>", "not explained (1)"]
+    above = next(row for row in rows if row[1].endswith("Var"))
+    assert above[1:] == ["40% → 50%: Var", "90.00<br><small>paper 49.47</small>", "what the paper leaves open (2)"]
+    text = (here / "_generated" / "f.md").read_text()
+    assert "1. *Not explained.* Nothing has been tried yet.\n" in text
+    assert "1. *What the paper leaves open.* It is not printed. Tried: `nss run it`.\n" in text
+    entry["ours"] = "lower"  # what is said of the other side is not said of this one
+    tables.furthest(found, "f", of={"t": "."})
+    assert "not printed" not in (here / "_generated" / "f.md").read_text()
+    tables.table1([masking(0, lambda m, b: 0.5)], "t")
+    tables.furthest([masking(0, lambda m, b: 0.5)], "f", of={"t": "."})
+    assert "No cell stands beside the paper's yet" in (here / "_generated" / "f.md").read_text()
+
+
+def test_what_is_known_of_differences_can_be_read_and_run():
+    furthest = importlib.import_module("nssutils.companion.tables.furthest")
+    pages = "".join(path.read_text() for path in (files.ROOT / "book").glob("*.ipynb"))
+    for one in furthest.known():
+        assert one.keys() <= {"table", "setting", "row", "column", "ours", "kind", "why", "tried"}
+        assert one["kind"] in furthest.KINDS and set(one["ours"].split("|")) <= {"higher", "lower"}
+        assert f'\\"{one["table"].strip("^$").replace("[123]", "1")}\\"' in pages
+        if "tried" in one:
+            _, _, chapter, *given = one["tried"].replace(" -p", "").split()
+            chapters.check(given, chapters.parameters(chapters.find(chapter)))
+
+
+def test_where_the_mask_acts_is_compared_with_the_papers_tables(here):
+    def cells(place, shift):
+        return [
+            {"ranked": ranked, "masked": place, "metric": metric, "band": pilot.band_name(*band)}
+            | {"accuracy": 0.5 + 0.1 * b + shift}
+            for ranked in ("global", "category-wise")
+            for metric in contribution.METRICS
+            for b, band in enumerate(pilot.BANDS)
+        ]
+
+    both = cells("after the rectifier", 0) + cells("before batch normalisation", -0.3)
+    content = {"base": [{"accuracy": 0.9}], "masking": both}
+    found = [result("sensitivity_pilots", content, 0, "vgg16-cifar10", "overnight")]
+    tables.sensitivity_pilots(found, "p")
+    rows = body(here, "p")
+    assert rows[2][:3] == ["global", "the paper", "41.5"] and rows[2][7] == "9 of 20"
+    assert rows[3][:7] == ["global", "after the rectifier, this book", "50.0", "60.0", "70.0", "80.0", "90.0"]
+    assert rows[3][7] == "0 of 20" and rows[4][1:3] == ["before batch normalisation", "20.0"]
+    nearer = [[int(row[9].split()[0]) for row in rows[at : at + 2]] for at in (3, 6)]
+    assert [sum(each) for each in nearer] == [25, 25] and nearer[1][1] > nearer[1][0]

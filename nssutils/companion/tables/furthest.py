@@ -19,8 +19,8 @@ from nssutils.companion.tables.common import or_nothing
 
 MOST = 5
 KINDS = {
-    "reading": "a reading of what the paper leaves open", "network": "another network", "noise": "chance",
-    "finding": "the effect itself", "open": "not explained",
+    "reading": "what the paper leaves open", "network": "another network", "noise": "chance",
+    "slip": "a slip of the paper's", "open": "not explained",
 }  # fmt: skip
 OPEN = {"kind": "open", "why": "Nothing has been tried yet."}
 
@@ -28,7 +28,7 @@ OPEN = {"kind": "open", "why": "Nothing has been tried yet."}
 @cache
 def known() -> list[dict]:
     """What is known of which cells: table (a label's pattern), setting, row, column (patterns, of all unless given),
-    ours (higher or lower), kind, why, and tried: a command."""
+    ours (higher, lower or both), kind, why, and tried: a command."""
     return yaml.safe_load((DATA / "paper" / "differences.yaml").read_text())
 
 
@@ -55,17 +55,21 @@ def furthest(found: list[Result], label: str, of: dict[str, str]) -> Markdown | 
             number = said.setdefault((one["kind"], one["why"], one.get("tried", "")), len(said) + 1)
             names = ", ".join(text for text in cell["row"].values() if text != cell["setting"])
             rows.append(
-                {"setting": cell["setting"], "cell": f"{names}: {cell['column']}", "": (cell["ours"], cell["paper"])}
+                {
+                    "setting": cell["setting"],
+                    "cell": f"{names}: {cell['column']}",
+                    "value": (cell["ours"], cell["paper"]),
+                }
                 | {"why": f"{KINDS[one['kind']]} ({number})"}
             )
     if not rows:
         return fragments.nothing(label, "No cell stands beside the paper's yet that was measured on its own network.")
-    why = "".join(_item(*what) for what in said)
-    caption = f"Cells furthest from the paper's, at most {MOST} of each table, and why; the numbers refer to the list."
+    caption = f"Cells furthest from the paper's, at most {MOST} of each table; the numbers lead to the list below."
     note = f"{left_out} cells that rest on the thin networks of preset quick are left out." if left_out else ""
     shown = [result for result in found if TITLES[result.setting] in {row["setting"] for row in rows}]
     made = fragments.table(pd.DataFrame(rows), label, caption, shown, texts=2, note=note)
-    fragments.write(f"{label}-why.md", why)
+    told = (fragments.FOLDER / f"{label}.md").read_text()
+    fragments.write(f"{label}.md", f"{told}\n{''.join(_item(*what) for what in said)}")
     return made
 
 
@@ -76,7 +80,7 @@ def explained(table: str, cell: dict) -> dict:
     for one in known():
         where = ((one["table"], table), (one.get("setting", ""), cell["setting"]), (one.get("row", ""), names))
         where += ((one.get("column", ""), cell["column"]),)
-        if one["ours"] == side and all(re.search(pattern, text) for pattern, text in where):
+        if re.search(one["ours"], side) and all(re.search(pattern, text) for pattern, text in where):
             return one
     return OPEN
 
