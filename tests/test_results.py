@@ -1,5 +1,6 @@
 """The store: what is kept comes back, what is malformed is named, only what is missing is computed."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -148,6 +149,28 @@ def test_other_readings_have_a_file_of_their_own_and_are_not_published(monkeypat
     assert [path.name for path in store.publish("rq1_slicing", "quick")] == ["seed0.json"]
     with pytest.raises(store.StoreError, match="smoke numbers are never published"):
         store.publish("rq1_slicing", "smoke")
+
+
+def test_of_two_machines_results_the_first_stays_and_the_difference_is_told(monkeypatch):
+    monkeypatch.setattr(store, "holds", lambda result, setting: "code")
+    first, other = (dataclasses.replace(result(), tables=table(accuracy)) for accuracy in (0.9, 0.8))
+    results.save(first)
+    (place,) = store.publish("rq1_slicing", "quick")
+    results.save(other)
+    assert store.publish("rq1_slicing", "quick") == {place: "row 1 of base, accuracy: 0.9 and 0.8"}
+    assert results.read(place) == first
+    assert store.publish("rq1_slicing", "quick", replace=True) == {place: ""} and results.read(place) == other
+    results.save(dataclasses.replace(other, tables=table(0.8, seconds=7.0)))
+    assert store.publish("rq1_slicing", "quick") == {place: "they say the same"}
+    monkeypatch.setattr(store, "holds", lambda one, setting: "code" if one.tables != other.tables else "")
+    results.save(first)
+    assert store.publish("rq1_slicing", "quick") == {place: ""}  # what was published did not hold any more
+    assert results.unlike(first, dataclasses.replace(first, tables={})) == "base has 2 and 0 rows"
+
+
+def table(accuracy, seconds=1.0):
+    rows = [{"accuracy": 0.5}, {"accuracy": accuracy}]
+    return {"base": [row | {"seconds": seconds, "metric": "avg"} for row in rows]}
 
 
 def test_what_does_not_hold_or_is_elsewhere_is_not_published(monkeypatch):

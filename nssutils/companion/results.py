@@ -83,6 +83,25 @@ def save(result: Result, folder: Path | None = None) -> Path:
     return target
 
 
+def unlike(first: Result, second: Result) -> str:
+    """In what two results of one cell differ most, times left out: the number that is furthest off; "" in nothing."""
+    furthest, apart = "", -1.0
+    for table in first.tables.keys() | second.tables.keys():
+        rows, others = (each.tables.get(table, []) for each in (first, second))
+        if len(rows) != len(others):
+            return f"{table} has {len(rows)} and {len(others)} rows"
+        for number, (row, other) in enumerate(zip(rows, others, strict=True)):
+            for name in row.keys() | other.keys():
+                mine, theirs = row.get(name), other.get(name)
+                if mine == theirs or name.startswith("seconds"):
+                    continue
+                numbers = isinstance(mine, int | float) and isinstance(theirs, int | float)
+                off = abs(mine - theirs) if numbers else 0.0
+                if off > apart:
+                    furthest, apart = f"row {number} of {table}, {name}: {mine!r:.40} and {theirs!r:.40}", off
+    return furthest
+
+
 def sealed(content: dict) -> dict:
     """A result's fields with a digest over them."""
     return {"sha256": digests.of(content)} | content

@@ -146,8 +146,9 @@ def _book(args: argparse.Namespace, folder: Path) -> None:
 
 def _publish(args: argparse.Namespace, folder: Path) -> None:
     chapters.find(args.chapter, folder)
-    for path in store.publish(args.chapter, args.preset):
-        _say(f"published: {_shown(path)}")
+    for path, unlike in store.publish(args.chapter, args.preset, args.replace).items():
+        kept = f"kept, published before: {_shown(path)}; most unlike: {unlike}; --replace takes this machine's"
+        _say(kept if unlike else f"published: {_shown(path)}")
     pictures = {"claims.svg": claims.drawn.draw_claims(claims.ledger(claims.published()))}  # the README's
     if args.chapter == "rq1_slicing":
         pictures["fig-5.svg"], _ = figures.draw_fig5(results.published("rq1_slicing"))
@@ -296,6 +297,7 @@ def _parser() -> argparse.ArgumentParser:
     out = add("publish")
     out.add_argument("chapter", metavar="CHAPTER")
     preset(out, [p for p in settings.PRESETS if p != "smoke"], required=True)
+    out.add_argument("--replace", action="store_true", help="also results that are published and hold")
 
     add("pdf").add_argument("--out", type=Path, default=BUILD / "pdf", metavar="FOLDER", help="build/pdf unless given")
     add("crate").add_argument("out", type=Path, metavar="FOLDER", help="which is made")

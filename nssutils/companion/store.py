@@ -98,10 +98,13 @@ def _standing(cell: tuple, setting: settings.Setting) -> results.Result | None:
     return found if found and holds(found, setting) else None
 
 
-def publish(chapter: str, preset: str) -> list[Path]:
-    """Copy this machine's results of a chapter, made with its default readings, to data/results; returns the copies.
+def publish(chapter: str, preset: str, replace: bool = False) -> dict[Path, str]:
+    """Copy this machine's results of a chapter, made with its default readings, to data/results; returns where each
+    stands now, with "" where it was copied.
 
-    Raises ResultError for one that is damaged or misplaced, StoreError for one that does not hold any more.
+    A published one that holds stays, wherever it was measured, unless `replace` is asked for; its place is given with
+    how the two differ. Raises ResultError for one that is damaged or misplaced, StoreError for one that does not
+    hold any more.
     """
     if preset == "smoke":
         raise StoreError(
@@ -122,7 +125,15 @@ def publish(chapter: str, preset: str) -> list[Path]:
                 f"({', '.join(map(str, chosen.seeds))}), expected only what holds: nothing is published. "
                 f"`nss list` says which are stale; compute them again, or delete them from {results.local()}."
             )
-    return [results.save(result, results.PUBLISHED) for result in found]
+    told: dict[Path, str] = {}
+    for result in found:
+        place = results.path(results.PUBLISHED, chapter, preset, result.setting, result.seed, {})
+        first = results.read(place) if place.exists() else None
+        stays = first is not None and not replace and holds(first, settings.get(result.setting, preset))
+        if not stays:
+            results.save(result, results.PUBLISHED)
+        told[place] = results.unlike(first, result) or "they say the same" if stays else ""
+    return told
 
 
 def check(found: list[results.Result]) -> str:
