@@ -159,12 +159,12 @@ def test_of_two_machines_results_the_first_stays_and_the_difference_is_told(monk
     results.save(other)
     assert store.publish("rq1_slicing", "quick") == {place: "row 1 of base, accuracy: 0.9 and 0.8"}
     assert results.read(place) == first
-    assert store.publish("rq1_slicing", "quick", replace=True) == {place: ""} and results.read(place) == other
+    assert store.publish("rq1_slicing", "quick", replace=True) == {place: None} and results.read(place) == other
     results.save(dataclasses.replace(other, tables=table(0.8, seconds=7.0)))
-    assert store.publish("rq1_slicing", "quick") == {place: "they say the same"}
+    assert store.publish("rq1_slicing", "quick") == {place: ""}
     monkeypatch.setattr(store, "holds", lambda one, setting: "code" if one.tables != other.tables else "")
     results.save(first)
-    assert store.publish("rq1_slicing", "quick") == {place: ""}  # what was published did not hold any more
+    assert store.publish("rq1_slicing", "quick") == {place: None}  # what was published did not hold any more
     assert results.unlike(first, dataclasses.replace(first, tables={})) == "base has 2 and 0 rows"
 
 

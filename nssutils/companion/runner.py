@@ -147,8 +147,9 @@ def _book(args: argparse.Namespace, folder: Path) -> None:
 def _publish(args: argparse.Namespace, folder: Path) -> None:
     chapters.find(args.chapter, folder)
     for path, unlike in store.publish(args.chapter, args.preset, args.replace).items():
-        kept = f"kept, published before: {_shown(path)}; most unlike: {unlike}; --replace takes this machine's"
-        _say(kept if unlike else f"published: {_shown(path)}")
+        _say(f"{'published' if unlike is None else 'kept, published before'}: {_shown(path)}")
+        if unlike:
+            _say(f"  this machine's is unlike it, most in {unlike}; --replace takes this machine's")
     pictures = {"claims.svg": claims.drawn.draw_claims(claims.ledger(claims.published()))}  # the README's
     if args.chapter == "rq1_slicing":
         pictures["fig-5.svg"], _ = figures.draw_fig5(results.published("rq1_slicing"))

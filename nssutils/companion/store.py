@@ -98,12 +98,12 @@ def _standing(cell: tuple, setting: settings.Setting) -> results.Result | None:
     return found if found and holds(found, setting) else None
 
 
-def publish(chapter: str, preset: str, replace: bool = False) -> dict[Path, str]:
+def publish(chapter: str, preset: str, replace: bool = False) -> dict[Path, str | None]:
     """Copy this machine's results of a chapter, made with its default readings, to data/results; returns where each
-    stands now, with "" where it was copied.
+    stands now, with None where it was copied.
 
     A published one that holds stays, wherever it was measured, unless `replace` is asked for; its place is given with
-    how the two differ. Raises ResultError for one that is damaged or misplaced, StoreError for one that does not
+    how the two differ, "" where they do not. Raises ResultError for one that is damaged or misplaced, StoreError for one that does not
     hold any more.
     """
     if preset == "smoke":
@@ -125,14 +125,14 @@ def publish(chapter: str, preset: str, replace: bool = False) -> dict[Path, str]
                 f"({', '.join(map(str, chosen.seeds))}), expected only what holds: nothing is published. "
                 f"`nss list` says which are stale; compute them again, or delete them from {results.local()}."
             )
-    told: dict[Path, str] = {}
+    told: dict[Path, str | None] = {}
     for result in found:
         place = results.path(results.PUBLISHED, chapter, preset, result.setting, result.seed, {})
         first = results.read(place) if place.exists() else None
         stays = first is not None and not replace and holds(first, settings.get(result.setting, preset))
         if not stays:
             results.save(result, results.PUBLISHED)
-        told[place] = results.unlike(first, result) or "they say the same" if stays else ""
+        told[place] = results.unlike(first, result) if stays else None
     return told
 
 
