@@ -103,8 +103,8 @@ def publish(chapter: str, preset: str, replace: bool = False) -> dict[Path, str 
     stands now, with None where it was copied.
 
     A published one that holds stays, wherever it was measured, unless `replace` is asked for; its place is given with
-    how the two differ, "" where they do not. Raises ResultError for one that is damaged or misplaced, StoreError for one that does not
-    hold any more.
+    how the two differ, "" where they do not. Raises ResultError for one that is damaged or misplaced, StoreError for
+    one that does not hold any more.
     """
     if preset == "smoke":
         raise StoreError(
