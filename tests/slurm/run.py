@@ -59,8 +59,8 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         while not self.over.wait(1):
-            taken = cluster.asked(self.environment, "squeue", "-h", "-t", "running", "-O", "tres-per-job").split()
-            self.most = max(self.most, len(taken))
+            asked = cluster.asked(self.environment, "squeue", "-h", "-t", "running", "-O", "tres-per-job").split()
+            self.most = max(self.most, sum("gpu" in one for one in asked))  # a job without one has N/A
             if self.killed:
                 continue
             for process in (each for step in STEPS for each in cluster.below(self.environment, step)):
