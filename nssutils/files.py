@@ -24,7 +24,8 @@ class FileError(NssError):
 def atomically(path: str | Path) -> Iterator[Path]:
     """A path to write to within the block: it becomes `path` when the block ends well, and is gone when it does not.
 
-    Raises FileError where the disk is full or read-only; what lay at `path` is still there then.
+    Raises FileError where the disk is full or read-only; what lay at `path` is still there then. An error of another
+    file, which the block reads, is that file's.
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}.{_HOST}-{os.getpid()}.partial")
@@ -37,6 +38,9 @@ def atomically(path: str | Path) -> Iterator[Path]:
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
+        where, whole = Path(error.filename or path).absolute(), path.absolute()
+        if not where.is_relative_to(whole.parent) and not whole.is_relative_to(where):
+            raise
         raise FileError(
             f"{path} cannot be written ({error.strerror or error}), expected a folder with room that may be written "
             "to. What was there is as it was: make room or allow writing, and give the same command again."

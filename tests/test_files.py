@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 
@@ -25,6 +26,13 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         partial.write_text("ha")
         raise ZeroDivisionError
     assert target.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_file_that_the_block_cannot_read_is_not_said_to_be_the_one_it_writes(tmp_path):
+    with pytest.raises(FileNotFoundError, match="elsewhere"), files.atomically(tmp_path / "new" / "a.txt") as partial:
+        shutil.copy(tmp_path / "elsewhere" / "b.txt", partial)
+    with pytest.raises(files.FileError, match="cannot be written"), files.atomically(tmp_path / "a.txt") as partial:
+        partial.with_name("gone").rename(partial)
 
 
 def test_what_a_killed_process_left_is_swept_away_and_what_a_living_one_writes_is_not(tmp_path):

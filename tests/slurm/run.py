@@ -19,7 +19,7 @@ from nssutils import files
 from nssutils.companion import certify, results
 
 TREES = ("nssutils", "book", "data/results", "data/paper", "profiles")
-FILES = ("Snakefile", "_config.yml", "requirements.lock", "data/certificates.json")
+FILES = ("Snakefile", "_config.yml", "requirements.lock", "data/certificates.json", "CONTRIBUTING.md")
 SLURM = ["--workflow-profile", "slurm", "--slurm-init-seconds-before-status-checks", "5"]
 SLURM += ["--default-resources", "mem_mb=2000", "runtime=60", "--latency-wait", "10"]
 STEPS = ("runner train", "runner fill")
