@@ -60,7 +60,7 @@ def copy_pages(book: Path, to: Path) -> None:
     own = {str(source.relative_to(book)): source for source in sorted(book.rglob("*")) if source.is_file()}
     for name, source in (own | FROM_OUTSIDE).items():
         if not source.exists():
-            raise BookError(f"{source} is not there, expected the text of the page {name}: git checkout brings it back.")
+            raise BookError(f"{source} is not there, expected the text of page {name}: git checkout brings it back.")
         if source.suffix != ".ipynb":
             with files.atomically(to / name) as partial:
                 shutil.copy2(source, partial)
