@@ -58,6 +58,8 @@ def svg(drawn: Figure, prefix: str) -> str:
     text = re.sub(r'<g id="[A-Za-z]+[\dA-Za-z]*_\d+">', "<g>", text)
     text = re.sub(r'(\bid="|"#|url\(#)(?=\w)', rf"\1{prefix}-", text)
     text = MARKERS.sub(_styled_once, text)
+    text = re.sub(r"('DejaVu Sans'), .*?(sans-serif)", r"\1, \2", text)  # of ten families, with every text, all but two
+    text = re.sub(r">\s+<", "><", text)
     for name, light in LIGHT.items():
         text = text.replace(f": {light}", f": var(--figure-{name}, {light})")
     return text
