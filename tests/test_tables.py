@@ -341,7 +341,7 @@ def test_the_cells_furthest_from_the_paper_are_told_with_what_is_known(here, mon
     found = [masking(0, lambda m, b: 0.9 if (m, b) == (1, 4) else 0.5 - 0.06 * b)]
     found = [results.Result(**{**vars(found[0]), "preset": "overnight"})]
     entry = {"table": "^t$", "column": "Var", "ours": "higher", "kind": "reading", "why": "It is not printed."}
-    monkeypatch.setattr(furthest, "known", lambda: [entry | {"tried": "nss run it"}])
+    monkeypatch.setattr(furthest, "known", lambda: [entry | {"run": "nss run it"}])
     tables.table1(found, "t")
     tables.furthest(found, "f", of={"t": "."})
     rows = body(here, "f")[2:]
@@ -351,7 +351,7 @@ def test_the_cells_furthest_from_the_paper_are_told_with_what_is_known(here, mon
     assert above[1:] == ["40% → 50%: Var", "90.00<br><small>paper 49.47</small>", "what the paper leaves open (2)"]
     text = (here / "_generated" / "f.md").read_text()
     assert "1. *Not explained.* Nothing has been tried yet.\n" in text
-    assert "1. *What the paper leaves open.* It is not printed. Tried: `nss run it`.\n" in text
+    assert "1. *What the paper leaves open.* It is not printed. To look into it: `nss run it`.\n" in text
     entry["ours"] = "lower"  # what is said of the other side is not said of this one
     tables.furthest(found, "f", of={"t": "."})
     assert "not printed" not in (here / "_generated" / "f.md").read_text()
@@ -364,11 +364,11 @@ def test_what_is_known_of_differences_can_be_read_and_run():
     furthest = importlib.import_module("nssutils.companion.tables.furthest")
     pages = "".join(path.read_text() for path in (files.ROOT / "book").glob("*.ipynb"))
     for one in furthest.known():
-        assert one.keys() <= {"table", "setting", "row", "column", "ours", "kind", "why", "tried"}
+        assert one.keys() <= {"table", "setting", "row", "column", "ours", "kind", "why", "run"}
         assert one["kind"] in furthest.KINDS and set(one["ours"].split("|")) <= {"higher", "lower"}
         assert f'\\"{one["table"].strip("^$").replace("[123]", "1")}\\"' in pages
-        if "tried" in one:
-            _, _, chapter, *given = one["tried"].replace(" -p", "").split()
+        if "run" in one:
+            _, _, chapter, *given = one["run"].replace(" -p", "").split()
             chapters.check(given, chapters.parameters(chapters.find(chapter)))
 
 

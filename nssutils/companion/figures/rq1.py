@@ -13,8 +13,8 @@ from nssutils.companion.figures import touch
 from nssutils.companion.figures.common import METRIC_MARKERS, counted, entitled, labelled, listed, panels, short
 from nssutils.companion.fragments import METRIC_TITLES, TITLES
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import names, or_nothing
-from nssutils.companion.tables.rq1 import RATES, at_rate, curve, lead_at, metrics_in
+from nssutils.companion.tables.common import metrics_in, names, or_nothing
+from nssutils.companion.tables.rq1 import RATES, at_rate, curve, lead_at
 from nssutils.errors import NssError
 
 NONE: list[Result] = []

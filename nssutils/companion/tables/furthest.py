@@ -28,7 +28,8 @@ OPEN = {"kind": "open", "why": "Nothing has been tried yet."}
 @cache
 def known() -> list[dict]:
     """What is known of which cells: table (a label's pattern), setting, row, column (patterns, of all unless given),
-    ours (higher, lower or both), kind, why, and tried: a command."""
+    ours (higher, lower or both), kind, why, and run: a command that
+    looks into it."""
     return yaml.safe_load((DATA / "paper" / "differences.yaml").read_text())
 
 
@@ -52,7 +53,7 @@ def furthest(found: list[Result], label: str, of: dict[str, str]) -> Markdown | 
             cells += [cell | {"setting": setting}] if setting not in thin else []
         for cell in sorted(cells, key=lambda one: -abs(one["difference"]))[:MOST]:
             one = explained(table, cell)
-            number = said.setdefault((one["kind"], one["why"], one.get("tried", "")), len(said) + 1)
+            number = said.setdefault((one["kind"], one["why"], one.get("run", "")), len(said) + 1)
             names = ", ".join(text for text in cell["row"].values() if text != cell["setting"])
             rows.append(
                 {
@@ -85,6 +86,6 @@ def explained(table: str, cell: dict) -> dict:
     return OPEN
 
 
-def _item(kind: str, why: str, tried: str) -> str:
-    tried = f" Tried: `{tried}`." if tried else ""
-    return f"1. *{KINDS[kind].capitalize()}.* {why.strip()}{tried}\n"
+def _item(kind: str, why: str, run: str) -> str:
+    run = f" To look into it: `{run}`." if run else ""
+    return f"1. *{KINDS[kind].capitalize()}.* {why.strip()}{run}\n"
