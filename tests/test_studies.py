@@ -13,7 +13,7 @@ from nssutils import attacks, contribution, data, neurons, settings, slicing, st
 from nssutils.companion import claims, results
 from nssutils.companion.claims import judging, rules
 from nssutils.companion.claims.evidence import Evidence
-from nssutils.studies import answers, common, rq1, rq3, scores, sensitivity, sensitivity_combined
+from nssutils.studies import answers, common, parts, rq1, rq3, scores, sensitivity, sensitivity_combined
 
 SETTING = settings.get("mlp-mnist", "smoke")
 BLOCKS = settings.get("resnet14-cifar10", "smoke")
@@ -190,6 +190,35 @@ def test_a_failing_attack_loses_itself_only(monkeypatch, tmp_path):
     assert not again["failed"] and tables["attacks"][0] in again["attacks"]
 
 
+@pytest.mark.parametrize(
+    "chapter", ["rq1_slicing", "rq2_restructuring", "rq3_readaptation", "rq4_incremental", "sensitivity"]
+)
+def test_a_study_that_is_cut_short_goes_on_where_it_was(measured, chapter, monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "CACHE", tmp_path)
+    kept, done, anew = parts.kept, [], []
+
+    def cut(study, key, compute):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(key)
+        return kept(study, key, compute)
+
+    def watched(study, key, compute):
+        return kept(study, key, lambda: anew.append(key) or compute())
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(parts, "kept", cut)
+        studies.STUDIES[chapter](SETTING, 0, data.load(SETTING))
+    monkeypatch.setattr(parts, "kept", watched)
+    tables = studies.STUDIES[chapter](SETTING, 0, data.load(SETTING))
+    assert len(done) == 3 and anew and not any(key in anew for key in done)
+    untimed = (
+        {name: [{key: row[key] for key in row if "seconds" not in key} for row in rows] for name, rows in one.items()}
+        for one in (tables, measured[chapter])
+    )
+    assert next(untimed) == next(untimed)
+
+
 def test_pruning_for_classes_leaves_what_is_asked_for(measured):
     tables = measured["nnslicer_pruning"]
     cases = by(tables["pruned"], "classes", "method", "statistics", "share")
@@ -288,7 +317,7 @@ def test_answers_come_back(first, drawn):
 def test_what_a_rate_is_chosen_by_was_never_trained_on():
     """Nor is eps found on images that the repair trains on."""
     loaded = data.load(SETTING)
-    parts = rq3._parts(rq3.IMAGES["smoke"], 10, loaded)
+    parts = rq3._images(rq3.IMAGES["smoke"], 10, loaded)
 
     def rows(x):
         return {tuple(image.flatten().tolist()) for image in x}
@@ -382,7 +411,7 @@ def test_masked_before_normalisation_a_channel_is_what_the_normalisation_makes_o
     net.eval()
     zeroed = copy.deepcopy(net)
     zeroed[0].weight.data[[1, 3]], zeroed[0].bias.data[[1, 3]] = 0, 0
-    with torch.no_grad(), sensitivity._weighted_masked(net, critical.masks):
+    with torch.no_grad(), sensitivity.weighted_masked(net, critical.masks):
         assert torch.equal(net(x), zeroed(x))
     with torch.no_grad(), neurons.masked(net, critical):
         assert not torch.allclose(net(x), zeroed(x))

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-import torch
 from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nssutils import attacks, data, detection, digests, nnslicer, training
+from nssutils import attacks, data, detection, nnslicer, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import parts
@@ -38,14 +37,13 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
     not be made. Each attack is kept as it is done.
     """
     net = training.trained(setting, seed, loaded)
-    sizes = IMAGES[setting.preset]
     test = loaded.x_test.to(training.device()), loaded.y_test
     accuracy = training.evaluate(net, *test, reduced=setting.reduced_evaluation)
     tables: dict[str, list[dict]] = {
         "base": [{"accuracy": accuracy, "parameters": count_parameters(net), "images": len(loaded.y_test)}],
         **{name: [] for name in ("trees", "detection", "attacks", "failed")},
     }
-    key = [digests.of_tensors(net.state_dict().values()), loaded.sha256, seed, theta, sizes, torch.__version__]
+    key = parts.key(net, setting, seed, loaded, theta=theta)
 
     @cache  # not at all where every part is kept
     def learned() -> tuple[Watched, dict[str, DecisionTreeClassifier]]:
@@ -79,12 +77,12 @@ def _learned(
     net: nn.Module, setting: Setting, seed: int, loaded: data.Data, theta: float
 ) -> tuple[Watched, dict[str, DecisionTreeClassifier]]:  # fmt: skip
     """A tree for each kind of features, learned from normal training images; and the normal test images."""
-    sizes = IMAGES[setting.preset]
     means = nnslicer.profile(net, loaded.x_train.to(training.device()))
 
     def look(x: Tensor) -> dict:
         return detection.reactions(net, x, means, theta)
 
+    sizes = IMAGES[setting.preset]
     x, y = _recognised(net, loaded.x_train, loaded.y_train, sizes["normal"] // setting.n_classes)
     trees = {kind: detection.class_tree(seen, y, seed) for kind, seen in look(x).items()}
     x, y = _recognised(net, loaded.x_test, loaded.y_test, sizes["attacked"] // setting.n_classes)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from nssutils import data, digests, nnslicer, selection, training
+from nssutils import data, nnslicer, selection, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import nnslicer_classes, parts
@@ -41,8 +41,7 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
         "random": {name: torch.rand(weight.shape, generator=generator) for name, weight in weights.items()},
     }
     cases = [(method, size) for size in IMAGES[setting.preset] for method in (*worths, "everything")]
-    rows, key = [], [digests.of_tensors(net.state_dict().values()), loaded.sha256, seed, theta, lr, torch.__version__]
-    key += [setting.preset, setting.augment]
+    rows, key = [], parts.key(net, setting, seed, loaded, theta=theta, lr=lr)
     for method, size in tqdm(cases, desc="protection", unit="attacker", file=sys.stderr, mininterval=2):
 
         def attacked(method=method, size=size) -> dict:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nssutils import data, digests, freezing, nnslicer, pruning, selection, slicing, training
+from nssutils import data, freezing, nnslicer, pruning, selection, slicing, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import common, nnslicer_classes, parts, scores
@@ -108,12 +108,12 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
         return {"tuned": list(_tuned(net, method, worth, weights, setting, seed, loaded, lr))}
 
     tables: dict[str, list[dict]] = {"zeros": [], "whole": [], "pruned": [], "tuned": []}
-    key = [digests.of_tensors(net.state_dict().values()), loaded.sha256, setting.preset, seed, theta, lr]
+    key = parts.key(net, setting, seed, loaded, theta=theta, lr=lr)
     todo = [(subset, classes) for classes in _subsets(setting.n_classes, sizes, seed)]
     todo += [(tuned, method) for method in ("nnslicer", "all classes", "weight")]
     for compute, what in tqdm(todo, desc="subsets, tuned", file=sys.stderr, mininterval=2):
         part = parts.kept(
-            "studies.nnslicer_pruning.measure", [*key, torch.__version__, what], partial(compute, what)
+            "studies.nnslicer_pruning.measure", [*key, what], partial(compute, what)
         )  # fmt: skip
         for name, rows in part.items():
             tables[name] += rows

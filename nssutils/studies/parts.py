@@ -2,9 +2,21 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
+import torch
+from torch import nn
+
 from nssutils import data, digests, files
+from nssutils.settings import Setting
+
+
+def key(net: nn.Module, setting: Setting, seed: int, loaded: data.Data, **asked) -> list:
+    """What all parts of a study depend on besides its code: the trained network, the data, what was asked for, and
+    where it is computed."""
+    where = [next(net.parameters()).device.type, digests.processor(), torch.__version__, torch.get_num_threads()]
+    return [digests.of_tensors(net.state_dict().values()), asdict(setting), seed, loaded.sha256, asked, *where]
 
 
 def kept(study: str, key: list, compute: Callable[[], dict]) -> dict:

@@ -1,6 +1,7 @@
 """The pilot studies (Section 3.1): what masking a band of the ranked neurons does to the accuracy. Tables 1, 2, 3."""
 
 import sys
+from collections.abc import Iterator
 
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -26,7 +27,7 @@ def measure_global(setting: Setting, seed: int, loaded: data.Data) -> dict:
     net, x, y, found = _prepared(setting, seed, loaded)
     base = training.correct(net, x, y, reduced=setting.reduced_evaluation)
     rows = []
-    for metric, band, masks in _banded(found.whole(), 0):
+    for metric, band, masks in banded(found.whole(), 0):
         right = common.sliced_correct(net, masks, x, y, setting)
         accuracy = right.double().mean().item()
         rows.append({"metric": metric, "band": band, "accuracy": accuracy, "right": answers.packed(right, base)})
@@ -47,7 +48,7 @@ def measure_categorywise(setting: Setting, seed: int, loaded: data.Data) -> dict
         whole = training.correct(net, images, labels, reduced=setting.reduced_evaluation)
         accuracy = whole.double().mean().item()
         base.append({"category": c + 1, "accuracy": accuracy, "images": len(whole), "right": answers.packed(whole)})
-        for metric, band, masks in _banded(found.orders, c):
+        for metric, band, masks in banded(found.orders, c):
             right = common.sliced_correct(net, masks, images, labels, setting)
             row = {"metric": metric, "band": band, "category": c + 1, "accuracy": right.double().mean().item()}
             rows.append(row | {"right": answers.packed(right, whole)})
@@ -61,7 +62,7 @@ def _prepared(setting: Setting, seed: int, loaded: data.Data) -> tuple[nn.Module
     return net, loaded.x_test.to(training.device()), loaded.y_test, found
 
 
-def _banded(orders: dict, row: int):
+def banded(orders: dict, row: int) -> Iterator[tuple[str, str, slicing.Masks]]:
     """(metric, band, masks without the band) for every metric and band, by one row of the rankings."""
     for metric, by_layer in tqdm(orders.items(), desc="masking", unit="metric", file=sys.stderr, mininterval=2):
         for low, high in BANDS:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from nssutils import contribution, data, deeparc, graphs, slicing, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
-from nssutils.studies import answers, common, scores
+from nssutils.studies import answers, common, parts, scores
 
 THETAS = tuple(round(0.90 + 0.01 * i, 2) for i in range(10))
 # The paper's steps of 10%, and smaller ones near the whole: a straight line between two points at 90% and 100% is off
@@ -38,13 +38,23 @@ def measure(
     readings = dict(spatial=spatial, centred=centred, samples=samples, taylor_batch=taylor_batch)
     slices = selections(scores.of(net, x, y, **readings))
     base = training.correct(net, x_test, y_test, reduced=setting.reduced_evaluation)
-    points, layers = accuracies(net, slices, x_test, y_test, base, setting)
+    apart = _deeparc(net, x[: deeparc.BATCH], x_test, y_test, base, setting)  # first, as it may refuse
+    found: dict[str, list[dict]] = {"points": [], "layers": []}
+    for metric in contribution.METRICS:
+
+        def judged(metric=metric) -> dict:
+            own = {key: one for key, one in slices.items() if key[1] == metric}
+            points, layers = accuracies(net, own, x_test, y_test, base, setting)
+            return {"points": points, "layers": layers}
+
+        key = parts.key(net, setting, seed, loaded, metric=metric, **readings)
+        for name, rows in parts.kept("studies.rq1.measure", key, judged).items():
+            found[name] += rows
     whole_network = {"parameters": count_parameters(net), "images": len(base)}
     return {
         "base": [{"accuracy": base.double().mean().item(), **whole_network, "right": answers.packed(base)}],
-        "points": points,
-        "layers": layers,
-        **_deeparc(net, x[: deeparc.BATCH], x_test, y_test, base, setting),
+        **found,
+        **apart,
         "seconds": _seconds(net, x, y, setting, taylor_batch),
     }
 

@@ -4,6 +4,7 @@ import copy
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -11,7 +12,7 @@ from tqdm import tqdm
 from nssutils import costs, data, graphs, neurons, pruning, restructuring, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
-from nssutils.studies import answers, common
+from nssutils.studies import answers, common, parts
 
 TAUS = (0.001, 0.003, 0.01)  # accuracy that pruning may cost: the paper prints no stop rule, only where it stopped
 STRIDE = 4  # steps between two looks at the accuracy; where it crosses a limit, each step between is looked at
@@ -46,7 +47,7 @@ def measure(
     spatial: str = "mean", centred: bool = True, samples: int = 256, taylor_batch: int = 256,
 ) -> dict:  # fmt: skip
     """Four pruners on the whole network and on the slice, until more than tau accuracy is lost on training images, for
-    each tau of TAUS.
+    each tau of TAUS. Each pruner is kept as it is done.
 
     Tables: base (accuracy, parameters, images, right); slices (tolerance, metric, theta, …), the first being the one
     pruned; pruned (method, tau, iterations, compression_rate, accuracy, right), where each method stopped; finetuned
@@ -69,8 +70,9 @@ def measure(
     share = 0.10 if setting.name == "mlp-mnist" else 0.05  # of the surviving weights, worked out from Table 4
     base = training.correct(net, *test, reduced=setting.reduced_evaluation)
 
-    tables: dict[str, list[dict]] = {"pruned": [], "finetuned": [], "steps": []}
-    for pruner in tqdm(pruning.PRUNERS, desc="pruning", unit="pruner", file=sys.stderr, mininterval=2):
+    def pruned(pruner: str) -> dict[str, list[dict]]:
+        """Rows of the tables pruned, finetuned and steps, of the whole network and of the slice."""
+        tables: dict[str, list[dict]] = {"pruned": [], "finetuned": [], "steps": []}
         pair = [
             Run(method, start, pruner, share, pruning.survivors(net))
             for method, start in ((pruner, net), (f"nss+{pruner}", small))
@@ -89,6 +91,13 @@ def measure(
                     {"method": run.method, "step": step, "compression_rate": rate}
                     | {"train_accuracy": looked_at.get(step), "accuracy": accuracy}
                 )
+        return tables
+
+    tables: dict[str, list[dict]] = {}
+    key = parts.key(net, setting, seed, loaded, tolerance=tolerance, finetune=finetune, **readings)
+    for pruner in tqdm(pruning.PRUNERS, desc="pruning", unit="pruner", file=sys.stderr, mininterval=2):
+        for name, rows in parts.kept("studies.rq2.measure", [*key, pruner], partial(pruned, pruner)).items():
+            tables[name] = tables.get(name, []) + rows
     return {
         "base": [
             {"accuracy": base.double().mean().item(), "parameters": count_parameters(net)}

@@ -6,15 +6,16 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nssutils import data, freezing, readaptation, training
+from nssutils import data, deeparc, digests, freezing, readaptation, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
-from nssutils.studies import answers, common
+from nssutils.studies import answers, common, parts
 
 # By preset. Images: trained on; not trained on, to choose the learning rate by; of the test set; to find eps by.
 _IMAGES = {"repair": 1000, "validation": 500, "test": 1000, "calibration": 200}
@@ -55,52 +56,35 @@ def measure(
     (metric, theta, …); attacks (attack, eps, left on the adversarials to repair with, robust: left on those of test
     images); repairs (attack, method, tpr, lr, ra, raa, clean, robust, units; ra_right, raa_right: which of the images);
     rates (attack, method, lr, steps, ra, accuracy on the validation images); effort (attack, method, lr, epoch, ra):
-    the course of RA at one common rate; times (method, steps, seconds): median of turns.
+    the course of RA at one common rate; times (method, steps, seconds): median of turns. Each repair is kept as it is
+    done.
     """
     net = training.trained(setting, seed, loaded)
     first = net if seed == setting.seeds[0] else training.trained(setting, setting.seeds[0], loaded)
     readings = dict(spatial=spatial, centred=centred, samples=samples, taylor_batch=taylor_batch)
     found = common.candidates(net, setting, *common.scored_images(setting, loaded), **readings)
     chosen = common.optimal(found, tolerance)
-    images = _parts(common.sized(IMAGES, setting), setting.n_classes, loaded)
-    reduced = setting.reduced_evaluation
+    images = _images(common.sized(IMAGES, setting), setting.n_classes, loaded)
+    epochs = epochs or common.sized(EPOCHS, setting)
     tables: dict[str, list[dict]] = {name: [] for name in ("attacks", "repairs", "rates", "effort", "times")}
+    asked = dict(tolerance=tolerance, epochs=epochs, eps_fgsm=eps_fgsm, eps_pgd=eps_pgd, **readings)
+    key = parts.key(net, setting, seed, loaded, first=digests.of_tensors(first.state_dict().values()), **asked)
+
     for attack, eps in (("fgsm", eps_fgsm), ("pgd", eps_pgd)):
-        make = readaptation.ATTACKS[attack]
-        x, y = images["repair"]
-        eps = eps or readaptation.calibrate(make, first, *images["calibration"], LEFT[attack], reduced)
-        moved = {part: make(net, *images[part], eps, reduced=reduced) for part in ("repair", "validation", "test")}
-        left = {part: training.evaluate(net, made, images[part][1], reduced=reduced) for part, made in moved.items()}
-        tables["attacks"].append({"attack": attack, "eps": eps, "left": left["repair"], "robust": left["test"]})
-        units = readaptation.critical_units(net, x, moved["repair"])
-        elements = {each: readaptation.trainable(net, each, chosen.critical, units) for each in readaptation.METHODS}
-        if not tables["times"]:
-            tables["times"] = _times(net, images, moved, elements, setting)
-        for method in tqdm(readaptation.METHODS, desc=f"repair, {attack}", unit="method", file=sys.stderr):
-            case = {"attack": attack, "method": method}
-            best, rates, effort = _search(
-                net, images, moved, elements[method], epochs or common.sized(EPOCHS, setting), setting, seed
+        # Not at all where every part is kept.
+        attacked = cache(partial(_attacked, net, first, attack, eps, images, chosen, setting))
+        steps = {"attack": _described} | ({"times": partial(_times, net, images, setting)} if attack == "fgsm" else {})
+        steps |= {
+            method: partial(_repaired, net, images, setting, method, epochs, seed, loaded)
+            for method in readaptation.METHODS
+        }
+        for name, step in tqdm(steps.items(), desc=f"repair, {attack}", file=sys.stderr):
+            part = parts.kept(
+                "studies.rq3.measure", [*key, attack, name], lambda step=step, attacked=attacked: step(attacked())
             )
-            tables["rates"] += [case | row for row in rates]
-            tables["effort"] += [case | row for row in effort]
-            ra = training.correct(best.net, moved["repair"], y, reduced=reduced)
-            again = make(best.net, *images["test"], eps, reduced=reduced)
-            raa = training.correct(best.net, again, images["test"][1], reduced=reduced)
-            tables["repairs"].append(
-                case
-                | {
-                    "tpr": freezing.count(elements[method]) / count_parameters(net),
-                    "lr": best.lr,
-                    "ra": ra.double().mean().item(),
-                    "raa": raa.double().mean().item(),
-                    "clean": training.evaluate(best.net, loaded.x_test, loaded.y_test, reduced=reduced),
-                    "robust": training.evaluate(best.net, moved["test"], images["test"][1], reduced=reduced),
-                    "units": len(units) if "deeparc" in method else None,
-                    "ra_right": answers.packed(ra),
-                    "raa_right": answers.packed(raa),
-                }
-            )
-    test = loaded.x_test, loaded.y_test
+            for table, rows in part.items():
+                tables[table] += rows
+    test, reduced = (loaded.x_test, loaded.y_test), setting.reduced_evaluation
     base = {"accuracy": training.evaluate(net, *test, reduced=reduced), "parameters": count_parameters(net)}
     accuracy = common.sliced_correct(net, chosen.critical, *test, setting).double().mean().item()
     return {
@@ -110,7 +94,66 @@ def measure(
     }
 
 
-def _parts(sizes: dict[str, int], n_classes: int, loaded: data.Data) -> Images:
+@dataclass(frozen=True)
+class _Attacked:
+    """A network under one attack, and what each repair would train of it."""
+
+    attack: str
+    eps: float
+    moved: dict[str, Tensor]  # adversarial counterparts of each part of the images
+    left: dict[str, float]  # accuracy on them
+    units: list[deeparc.Unit]
+    elements: dict[str, freezing.Elements]
+
+
+def _attacked(
+    net: nn.Module, first: nn.Module, attack: str, eps: float, images: Images, chosen: common.Candidate,
+    setting: Setting,
+) -> _Attacked:  # fmt: skip
+    make, reduced = readaptation.ATTACKS[attack], setting.reduced_evaluation
+    eps = eps or readaptation.calibrate(make, first, *images["calibration"], LEFT[attack], reduced)
+    moved = {part: make(net, *images[part], eps, reduced=reduced) for part in ("repair", "validation", "test")}
+    left = {part: training.evaluate(net, made, images[part][1], reduced=reduced) for part, made in moved.items()}
+    units = readaptation.critical_units(net, images["repair"][0], moved["repair"])
+    elements = {each: readaptation.trainable(net, each, chosen.critical, units) for each in readaptation.METHODS}
+    return _Attacked(attack, eps, moved, left, units, elements)
+
+
+def _described(attacked: _Attacked) -> dict:
+    row = {"attack": attacked.attack, "eps": attacked.eps}
+    return {"attacks": [row | {"left": attacked.left["repair"], "robust": attacked.left["test"]}]}
+
+
+def _repaired(
+    net: nn.Module, images: Images, setting: Setting, method: str, epochs: int, seed: int, loaded: data.Data,
+    attacked: _Attacked,
+) -> dict:  # fmt: skip
+    """What one method makes of the network; rows of the tables rates, effort and repairs."""
+    reduced, moved, elements = setting.reduced_evaluation, attacked.moved, attacked.elements[method]
+    best, rates, effort = _search(net, images, moved, elements, epochs, setting, seed)
+    ra = training.correct(best.net, moved["repair"], images["repair"][1], reduced=reduced)
+    again = readaptation.ATTACKS[attacked.attack](best.net, *images["test"], attacked.eps, reduced=reduced)
+    raa = training.correct(best.net, again, images["test"][1], reduced=reduced)
+    case = {"attack": attacked.attack, "method": method}
+    repair = {
+        "tpr": freezing.count(elements) / count_parameters(net),
+        "lr": best.lr,
+        "ra": ra.double().mean().item(),
+        "raa": raa.double().mean().item(),
+        "clean": training.evaluate(best.net, loaded.x_test, loaded.y_test, reduced=reduced),
+        "robust": training.evaluate(best.net, moved["test"], images["test"][1], reduced=reduced),
+        "units": len(attacked.units) if "deeparc" in method else None,
+        "ra_right": answers.packed(ra),
+        "raa_right": answers.packed(raa),
+    }
+    return {
+        "rates": [case | row for row in rates],
+        "effort": [case | row for row in effort],
+        "repairs": [case | repair],
+    }
+
+
+def _images(sizes: dict[str, int], n_classes: int, loaded: data.Data) -> Images:
     """Images and labels of each part, class-balanced and disjoint, on the device."""
     each = {part: size // n_classes for part, size in sizes.items()}
     both = data.first_per_class(loaded.y_train, each["repair"] + each["calibration"])
@@ -195,18 +238,19 @@ def _search(
     return going[0], rates, effort
 
 
-def _times(net: nn.Module, images: Images, moved: dict[str, Tensor], elements: dict, setting: Setting) -> list[dict]:
-    """Median seconds that each method takes for the same steps, the methods in turns, so that a machine that gets
-    slower does so for all."""
-    x, y, adversarial = (images["repair"][0][:TIMED], images["repair"][1][:TIMED], moved["repair"][:TIMED])
-    turns: dict[str, list[float]] = {method: [] for method in elements}
+def _times(net: nn.Module, images: Images, setting: Setting, attacked: _Attacked) -> dict:
+    """Rows of the table times: median seconds that each method takes for the same steps, the methods in turns, so that
+    a machine that gets slower does so for all."""
+    x, y, adversarial = (images["repair"][0][:TIMED], images["repair"][1][:TIMED], attacked.moved["repair"][:TIMED])
+    turns: dict[str, list[float]] = {method: [] for method in attacked.elements}
     for _ in range(TURNS):
-        for method, mine in elements.items():
+        for method, mine in attacked.elements.items():
             copied, start = copy.deepcopy(net), time.perf_counter()
             readaptation.repair(copied, x, adversarial, y, mine, epochs=1, reduced=setting.reduced)
             turns[method].append(time.perf_counter() - start)
     steps = -(-len(y) // readaptation.BATCH)
-    return [
+    rows = [
         {"method": method, "steps": steps, "seconds": round(statistics.median(seconds), 4)}
         for method, seconds in turns.items()
     ]
+    return {"times": rows}

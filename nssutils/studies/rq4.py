@@ -4,6 +4,7 @@ import copy
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
 import safetensors.torch
 import torch
@@ -14,7 +15,7 @@ from nssutils import data, deeparc, freezing, incremental, neurons, slicing, tra
 from nssutils.errors import NssError
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
-from nssutils.studies import answers, common
+from nssutils.studies import answers, common, parts
 
 REPLAYS = {"replay5": 0.05, "replay10": 0.10, "replay100": 1.0}
 # On task B, from a network that has learned task A: until the falling rate has brought it to rest.
@@ -64,10 +65,12 @@ def measure(
         with neurons.masked(net, chosen.critical):
             accuracy = _right(net, *tests[0], setting, tasks[0]).double().mean().item()
         slices.append({"task_a": which, "tolerance": tolerance} | common.described(chosen) | {"accuracy": accuracy})
+        how = dict(epochs=epochs or common.sized(EPOCHS, setting), lr=lr, balanced=mix == "balanced")
+        key = parts.key(net, setting, seed, loaded, task_a=which, tolerance=tolerance, **how, **readings)
         ways = _methods(net, chosen.critical, tasks[0], x[: deeparc.BATCH], setting, seed)
         for name, way in tqdm(ways.items(), desc=f"task B, A = {which}", unit="method", file=sys.stderr):
-            how = dict(epochs=epochs or common.sized(EPOCHS, setting), lr=lr, balanced=mix == "balanced")
-            row = _learned(net, way, loaded, tasks, tests, setting, seed, how)
+            learned = partial(_learned, net, way, loaded, tasks, tests, setting, seed, how)
+            row = parts.kept("studies.rq4.measure", [*key, name], learned)
             methods.append({"task_a": which, "method": name} | row)
     return {"base": base, "slices": slices, "methods": methods}
 

@@ -4,6 +4,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from nssutils import contribution, data, graphs, neurons, slicing, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
-from nssutils.studies import common, rq1, sensitivity_combined
+from nssutils.studies import common, parts, rq1, sensitivity_combined
 
 # Reading -> its values, this book's first.
 READINGS: dict[str, tuple[str, ...]] = {
@@ -52,8 +53,10 @@ def measure(setting: Setting, seed: int, loaded: data.Data) -> dict:
     varied = [(reading, value) for reading, values in READINGS.items() for value in values[1:]]
     if setting.model == "mlp":
         varied = [(reading, value) for reading, value in varied if reading not in IN_CONVOLUTIONS]
-    points, chosen = [], []
-    for reading, value in tqdm([("this book", ""), *varied], desc="readings", file=sys.stderr, mininterval=2):
+
+    def read(reading: str, value: str) -> dict[str, list[dict]]:
+        """Rows of the tables points and slices under one value of one reading."""
+        points, chosen = [], []
         lead, metrics = {"reading": reading, "value": value}, TOUCHED.get(reading, contribution.METRICS)
         by_metric = plain | _scores(net, x, y, reading, value, plain, setting.n_classes)
         right = _before_normalisation if reading == "masked" else common.sliced_correct
@@ -72,8 +75,16 @@ def measure(setting: Setting, seed: int, loaded: data.Data) -> dict:
         if set(metrics) & set(common.CANDIDATE_METRICS):
             candidates = {key: one for key, one in semantic.items() if key[0] in common.CANDIDATE_METRICS}
             chosen += _chosen(net, x, y, test, candidates, lead, setting, right)
+        return {"points": points, "slices": chosen}
+
+    found: dict[str, list[dict]] = {"points": [], "slices": []}
+    key = parts.key(net, setting, seed, loaded)
+    for reading, value in tqdm([("this book", ""), *varied], desc="readings", file=sys.stderr, mininterval=2):
+        part = parts.kept("studies.sensitivity.measure", [*key, reading, value], partial(read, reading, value))
+        for name, rows in part.items():
+            found[name] += rows
     whole = {"accuracy": base.double().mean().item(), "parameters": count_parameters(net), "images": len(base)}
-    tables = {"base": [whole], "points": points, "slices": chosen}
+    tables = {"base": [whole], **found}
     if setting.model == "mlp":
         tables["combined"] = sensitivity_combined.measure(net, x, y, _variants(net, x, y, plain, setting), setting)
     return tables
@@ -183,12 +194,15 @@ def _others(
 def _before_normalisation(net: nn.Module, critical, x: Tensor, y: Tensor, setting: Setting) -> Tensor:
     """As common.sliced_correct, but what is not critical is zero where it leaves its convolution: what the batch
     normalisation and the activation make of that zero goes on."""
-    with _weighted_masked(net, critical.masks):
+    with weighted_masked(net, critical.masks):
         return training.correct(net, x, y, reduced=setting.reduced_evaluation)
 
 
 @contextmanager
-def _weighted_masked(net: nn.Module, masks: slicing.Masks) -> Iterator[None]:
+def weighted_masked(net: nn.Module, masks: slicing.Masks) -> Iterator[None]:
+    """Within the block what leaves a layer is zero at neurons outside the masks: before its normalisation and
+    activation, not past them as in neurons.masked."""
+
     def masked(mask: Tensor) -> Callable:
         return lambda module, given, out: out * mask.to(out).view(1, -1, *[1] * (out.dim() - 2))
 

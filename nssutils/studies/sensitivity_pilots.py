@@ -1,15 +1,10 @@
 """What it changes in the pilot studies where the mask acts: on a neuron's value, or where it leaves its layer."""
 
-import sys
-from collections.abc import Iterator
-
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from nssutils import data, graphs, neurons, slicing, training
+from nssutils import data, graphs, neurons, training
 from nssutils.settings import Setting
-from nssutils.studies import common, scores, sensitivity
-from nssutils.studies.pilot import BANDS, band_name
+from nssutils.studies import common, pilot, scores, sensitivity
 
 # Past batch normalisation and rectifier, as everywhere in this book; or before them, which make a constant of the zero.
 PLACES = ("after the rectifier", "before batch normalisation")
@@ -32,10 +27,10 @@ def measure(setting: Setting, seed: int, loaded: data.Data) -> dict:
     for ranked, parts in (("global", [(found.whole(), 0, x, y)]), ("category-wise", classes)):
         for place in PLACES:
             by_cell: dict[tuple[str, str], list[float]] = {}
-            for orders, row, images, labels in tqdm(parts, desc=f"{ranked}, {place}", file=sys.stderr, mininterval=2):
-                for cell, masks in _banded(orders, row):
+            for orders, row, images, labels in parts:
+                for *cell, masks in pilot.banded(orders, row):
                     right = _right(traced, masks, images, labels, setting, place)
-                    by_cell.setdefault(cell, []).append(right.double().mean().item())
+                    by_cell.setdefault(tuple(cell), []).append(right.double().mean().item())
             lead = {"ranked": ranked, "masked": place}
             rows += [
                 lead | {"metric": metric, "band": band, "accuracy": sum(each) / len(each)}
@@ -45,17 +40,8 @@ def measure(setting: Setting, seed: int, loaded: data.Data) -> dict:
     return {"base": [{"accuracy": accuracy, "images": len(y)}], "masking": rows}
 
 
-def _banded(orders: dict, row: int) -> Iterator[tuple[tuple[str, str], dict[str, Tensor]]]:
-    """((metric, band), masks without the band) by one row of the rankings."""
-    for metric, by_layer in orders.items():
-        for low, high in BANDS:
-            masks = {name: ~slicing.band_mask(order[row], low, high) for name, order in by_layer.items()}
-            yield (metric, band_name(low, high)), masks
-
-
 def _right(net: nn.Module, masks: dict, x: Tensor, y: Tensor, setting: Setting, place: str) -> Tensor:
     """Which images are recognised: bool (N,)."""
-    # A public name in `sensitivity` would be another digest of what it has measured.
-    masked = neurons.masked if place == PLACES[0] else sensitivity._weighted_masked
+    masked = neurons.masked if place == PLACES[0] else sensitivity.weighted_masked
     with masked(net, masks):
         return training.correct(net, x, y, reduced=setting.reduced_evaluation)
