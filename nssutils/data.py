@@ -26,7 +26,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from sklearn.datasets import load_digits
 from torchvision import datasets
 from torchvision.datasets.utils import download_url
 
@@ -363,6 +362,8 @@ def _unpacked(url: str, md5: str, name: str, to: Path) -> None:
 
 def _digits(image_size: int) -> tuple[np.ndarray, ...]:
     """Scikit-learn's 8x8 handwritten digits; every fifth image of each class is for testing."""
+    from sklearn.datasets import load_digits  # seconds, and only smoke needs it
+
     images, labels = load_digits(return_X_y=True)
     images = np.round(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     rank = np.array([(labels[:i] == label).sum() for i, label in enumerate(labels)])

@@ -1,18 +1,20 @@
 """Detection of adversarial inputs from what the network does with them, NNSlicer's first application."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy import sparse
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.metrics import precision_score, recall_score, roc_auc_score
-from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor, nn
 
 from nssutils import bars, neurons, nnslicer, training
 from nssutils.errors import NssError
+
+if TYPE_CHECKING:  # seconds, for a few who need them
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.tree import DecisionTreeClassifier
 
 FEATURES = ("nnslicer", "feature maps", "confidence")
 TREES = 200
@@ -63,12 +65,14 @@ def features(net: nn.Module, x: Tensor, means: nnslicer.Profile, theta: float, k
     return torch.cat(list(found.neurons.values()), 1).cpu()
 
 
-def detector(clean: Tensor, adversarial: Tensor, seed: int = 0) -> RandomForestClassifier:
+def detector(clean: Tensor, adversarial: Tensor, seed: int = 0) -> "RandomForestClassifier":
     """A random forest that tells features of adversarial images from those of clean ones, both (N, features).
 
     A forest, since what a contribution means depends on the class that is predicted: trees take such turns by
     themselves. It is the same for every kind of features.
     """
+    from sklearn.ensemble import RandomForestClassifier
+
     if not len(clean) or not len(adversarial):
         raise DetectionError(
             f"{len(clean)} clean and {len(adversarial)} adversarial images given, expected some of each: the attacks "
@@ -79,8 +83,10 @@ def detector(clean: Tensor, adversarial: Tensor, seed: int = 0) -> RandomForestC
     return RandomForestClassifier(TREES, class_weight="balanced", random_state=seed, n_jobs=1).fit(seen, truth)
 
 
-def judge(model: RandomForestClassifier, clean: Tensor, adversarial: Tensor) -> Mapping[str, float]:
+def judge(model: "RandomForestClassifier", clean: Tensor, adversarial: Tensor) -> Mapping[str, float]:
     """Precision and recall of "adversarial" at probability 1/2, and the area under the ROC curve."""
+    from sklearn.metrics import precision_score, recall_score, roc_auc_score
+
     seen, truth = torch.cat([clean, adversarial]).numpy(), [0] * len(clean) + [1] * len(adversarial)
     probability = model.predict_proba(seen)[:, 1]
     return {
@@ -113,8 +119,10 @@ def reactions(
     return whole | {"neurons": np.concatenate(rows["neurons"]), "feature map": values.cpu().numpy()}
 
 
-def class_tree(seen, y: Tensor, seed: int = 0) -> DecisionTreeClassifier:
+def class_tree(seen, y: Tensor, seed: int = 0) -> "DecisionTreeClassifier":
     """A decision tree that tells the class y (N,) from what the network does with normal images, (N, features)."""
+    from sklearn.tree import DecisionTreeClassifier
+
     return DecisionTreeClassifier(random_state=seed).fit(seen.tocsc() if sparse.issparse(seen) else seen, y.numpy())
 
 

@@ -321,6 +321,37 @@ class _Symbolic(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         return is_leaf(module)
 
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Symbol(node, self)
+
+    def create_arg(self, a):
+        return a.node if isinstance(a, fx.Proxy) else super().create_arg(a)
+
+    def type_of(self, proxy: fx.Proxy) -> type:
+        """What a symbol stands for, as isinstance() in a forward() asks."""
+        if proxy.node.op == "placeholder":
+            return Tensor
+        raise UnsupportedNetwork("forward() asks for the type of a value")  # an example can tell
+
+    def has(self, proxy: fx.Proxy, name: str) -> bool:
+        """Whether what a symbol stands for has an attribute that tensors lack."""
+        return hasattr(self.type_of(proxy), name)
+
+
+class _Symbol(fx.Proxy):
+    """A symbolic value that isinstance() takes for what it stands for, so that forward() goes the way that it does."""
+
+    _is_param = False  # nn.Parameter asks
+
+    @property
+    def __class__(self) -> type:
+        return self.tracer.type_of(self)
+
+    def __getattr__(self, name: str):
+        if not hasattr(Tensor, name) and not self.tracer.has(self, name):
+            raise AttributeError(f"{self.node.name} has no attribute {name!r}")
+        return super().__getattr__(name)
+
 
 _WITHIN = (
     nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.Transformer,
@@ -357,6 +388,12 @@ class _Concrete(_Symbolic):
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Beside(node, self)
+
+    def type_of(self, proxy: fx.Proxy) -> type:
+        return Tensor if isinstance(proxy.value, Tensor) else type(proxy.value)
+
+    def has(self, proxy: fx.Proxy, name: str) -> bool:
+        return hasattr(proxy.value, name)
 
     def create_proxy(self, op, target, args, kwargs, *more, **options):
         proxy = super().create_proxy(op, target, args, kwargs, *more, **options)
@@ -415,7 +452,7 @@ class _Concrete(_Symbolic):
 _KNOWN = ("ndim", "dtype", "device", "layout", "is_cuda", "is_nested", "is_sparse", "is_mkldnn", "requires_grad")
 
 
-class _Beside(fx.Proxy):
+class _Beside(_Symbol):
     """A symbolic value whose shape on the example is at hand."""
 
     value = None

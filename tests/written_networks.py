@@ -261,6 +261,18 @@ NETWORKS = {
         a=nn.Linear(5, 8), head=head(8)), (5,)),
     "in place, by position": lambda: (Written(
         lambda n, x: n.head((F.relu(y := n.a(x), True) + y).mean((2, 3))), a=conv(3, 6), head=head(6)), IMAGE),
+    "asks what its input is": lambda: (Written(
+        lambda n, x: n.head(n.a(x).relu()) if isinstance(x, torch.Tensor) else n.other(x[0]),
+        a=nn.Linear(5, 8), head=head(8), other=head(5)), (5,)),
+    "asks what a layer gives": lambda: (Written(
+        lambda n, x: n.head(h) if isinstance(h := n.a(x).relu(), torch.Tensor) else n.other(h[0]),
+        a=nn.Linear(5, 8), head=head(8), other=head(8)), (5,)),
+    "asks for what a tensor lacks": lambda: (Written(
+        lambda n, x: n.head(h.logits if hasattr(h := n.a(x).relu(), "logits") else h),
+        a=nn.Linear(5, 8), head=head(8)), (5,)),
+    "asks whether it was given several": lambda: (Written(
+        lambda n, x: n.head((h[0] if isinstance(h := n.a(x).chunk(2, 1), tuple) else h).relu()),
+        a=nn.Linear(5, 8), head=head(4)), (5,)),
     "a convolution that reflects": lambda: (nn.Sequential(
         conv(3, 6), nn.Sigmoid(), nn.AvgPool2d(2), nn.Softplus(), nn.Conv2d(6, 5, 3, padding=1, padding_mode="reflect"),
         nn.ReLU(), nn.Flatten(), head(80)), IMAGE),

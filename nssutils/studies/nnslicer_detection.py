@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
-from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -15,6 +15,9 @@ from nssutils import attacks, data, detection, nnslicer, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import parts
+
+if TYPE_CHECKING:
+    from sklearn.tree import DecisionTreeClassifier
 
 # Training images that the tree learns from, and test images that each attack is given.
 IMAGES = {
@@ -46,7 +49,7 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
     key = parts.key(net, setting, seed, loaded, theta=theta)
 
     @cache  # not at all where every part is kept
-    def learned() -> tuple[Watched, dict[str, DecisionTreeClassifier]]:
+    def learned() -> tuple[Watched, dict[str, "DecisionTreeClassifier"]]:
         return _learned(net, setting, seed, loaded, theta)
 
     def part(name: str, compute: Callable[[], dict]) -> None:
@@ -75,7 +78,7 @@ class Watched:
 
 def _learned(
     net: nn.Module, setting: Setting, seed: int, loaded: data.Data, theta: float
-) -> tuple[Watched, dict[str, DecisionTreeClassifier]]:  # fmt: skip
+) -> tuple[Watched, dict[str, "DecisionTreeClassifier"]]:  # fmt: skip
     """A tree for each kind of features, learned from normal training images; and the normal test images."""
     means = nnslicer.profile(net, loaded.x_train.to(training.device()))
 
@@ -96,7 +99,7 @@ def _recognised(net: nn.Module, x: Tensor, y: Tensor, each: int) -> tuple[Tensor
     return x[right][few], y[right][few]
 
 
-def _described(watched: Watched, trees: dict[str, DecisionTreeClassifier]) -> list[dict]:
+def _described(watched: Watched, trees: dict[str, "DecisionTreeClassifier"]) -> list[dict]:
     return [
         {"features": kind, "normal": int(tree.tree_.n_node_samples[0]), "nodes": int(tree.tree_.node_count)}
         | {"wrong": float((tree.predict(watched.seen[kind]) != watched.y.numpy()).mean())}
@@ -105,7 +108,7 @@ def _described(watched: Watched, trees: dict[str, DecisionTreeClassifier]) -> li
 
 
 def _met(
-    net: nn.Module, watched: Watched, trees: dict[str, DecisionTreeClassifier], attack: str, seed: int
+    net: nn.Module, watched: Watched, trees: dict[str, "DecisionTreeClassifier"], attack: str, seed: int
 ) -> dict:  # fmt: skip
     """How each tree judges the misleading images of an attack and their normal counterparts."""
     start, given = time.perf_counter(), slice(MOST.get(attack))

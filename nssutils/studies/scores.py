@@ -26,7 +26,7 @@ class Scores:
 
     def whole(self) -> dict[str, ByLayer]:
         """Rankings over the whole dataset, {metric: {layer: (1, width)}}."""
-        return _orders(contribution.overall(self.contributions, self.counts))
+        return orders(contribution.overall(self.contributions, self.counts))
 
 
 def of(
@@ -44,7 +44,7 @@ def of(
     tensors = _read(file, net)
     if tensors is None:
         contributions = contribution.score(net, x, y, n_classes=int(y.max()) + 1, batch_size=taylor_batch)
-        curves = slicing.similarity_curves(net, x, y, _orders(contributions), None, samples, spatial, centred)
+        curves = slicing.similarity_curves(net, x, y, orders(contributions), None, samples, spatial, centred)
         kinds = {"contributions": contributions, "curves": curves}
         tensors = {
             f"{kind}/{metric}/{name}": value
@@ -58,7 +58,7 @@ def of(
         {metric: {name: tensors[f"{kind}/{metric}/{name}"] for name in layers} for metric in contribution.METRICS}
         for kind in ("contributions", "curves")
     )
-    return Scores(contributions, _orders(contributions), curves, torch.bincount(y.cpu()))
+    return Scores(contributions, orders(contributions), curves, torch.bincount(y.cpu()))
 
 
 def _read(file: Path, net: nn.Module) -> ByLayer | None:
@@ -81,7 +81,8 @@ def _read(file: Path, net: nn.Module) -> ByLayer | None:
     return tensors
 
 
-def _orders(contributions: dict[str, ByLayer]) -> dict[str, ByLayer]:
+def orders(contributions: dict[str, ByLayer]) -> dict[str, ByLayer]:
+    """The rankings by given contributions, both {what: {layer: (rows, width)}}."""
     return {
         metric: {name: contribution.ranking(value) for name, value in by_layer.items()}
         for metric, by_layer in contributions.items()

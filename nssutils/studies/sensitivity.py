@@ -13,7 +13,7 @@ from tqdm import tqdm
 from nssutils import contribution, data, graphs, neurons, slicing, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
-from nssutils.studies import common, parts, rq1, sensitivity_combined
+from nssutils.studies import common, parts, rq1, scores, sensitivity_combined
 
 # Reading -> its values, this book's first.
 READINGS: dict[str, tuple[str, ...]] = {
@@ -159,9 +159,7 @@ def _semantic(
     """The semantic slices {(metric, theta): slice} by given contributions, under a reading of similarity or scan."""
     scan = {name: values[0] for name, values in sensitivity_combined.SCANS.items()}
     scan |= {reading: value} if reading in scan else {}
-    orders = sensitivity_combined.orders(
-        {metric: by_metric[metric] for metric in contribution.METRICS if metric in wanted}
-    )
+    orders = scores.orders({metric: by_metric[metric] for metric in contribution.METRICS if metric in wanted})
     curves = slicing.similarity_curves(
         net, x, y, orders, None, int(scan["images for the CKA"]),
         "flatten" if value == "flatten" else "mean", centred=scan["CKA"] == "centred",
@@ -180,8 +178,8 @@ def _others(
     """Global and category-wise slices {(method, metric, share): slice} by given contributions."""
     whole = contribution.overall(by_metric, torch.bincount(y.cpu()))
     rankings = {
-        "global": sensitivity_combined.orders({metric: whole[metric] for metric in metrics}),
-        "category-wise": sensitivity_combined.orders({metric: by_metric[metric] for metric in metrics}),
+        "global": scores.orders({metric: whole[metric] for metric in metrics}),
+        "category-wise": scores.orders({metric: by_metric[metric] for metric in metrics}),
     }
     return {
         (method, metric, share): slicing.top_share(order, share)

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from nssutils import contribution, slicing
+from nssutils import slicing
 from nssutils.settings import Setting
-from nssutils.studies import common, rq1
+from nssutils.studies import common, rq1, scores
 
 # How the ranked neurons are scanned for the shortest run that will do. Reading -> its values, this book's first.
 SCANS: dict[str, tuple[str, ...]] = {
@@ -29,7 +29,7 @@ def measure(
 
     variants: contributions {(metric, which): {layer: (n_classes, width)}}.
     """
-    rankings = orders(variants)
+    rankings = scores.orders(variants)
     # At smoke two values of each reading will do to see that all is well.
     values = {name: each[:2] if setting.preset == "smoke" else each for name, each in SCANS.items()}
     slices = {}
@@ -84,11 +84,3 @@ def for_good(curve: Tensor) -> Tensor:
 def thetas(setting: Setting) -> tuple[float, ...]:
     """The thresholds of the slices among which is chosen."""
     return rq1.THETAS[::3] if setting.preset == "smoke" else common.CANDIDATE_THETAS
-
-
-def orders(contributions: dict) -> dict:
-    """The rankings by given contributions, both {what: {layer: (rows, width)}}."""
-    return {
-        what: {name: contribution.ranking(value) for name, value in by_layer.items()}
-        for what, by_layer in contributions.items()
-    }
