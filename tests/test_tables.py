@@ -360,6 +360,14 @@ def test_the_cells_furthest_from_the_paper_are_told_with_what_is_known(here, mon
     assert "No cell stands beside the paper's yet" in (here / "_generated" / "f.md").read_text()
 
 
+def test_a_difference_within_our_own_interval_is_chance():
+    furthest = importlib.import_module("nssutils.companion.tables.furthest")
+    cell = {"row": {"a": "b"}, "setting": "VGG16-CIFAR10", "column": "c", "ours": "9.00 ± 5.00", "difference": 4.0}
+    assert furthest.explained("t", cell | {"told": False})["kind"] == "noise"
+    for other in ({"told": True}, {"told": False, "ours": "9.00"}):
+        assert furthest.explained("t", cell | other) == furthest.OPEN
+
+
 def test_what_is_known_of_differences_can_be_read_and_run():
     furthest = importlib.import_module("nssutils.companion.tables.furthest")
     pages = "".join(path.read_text() for path in (files.ROOT / "book").glob("*.ipynb"))

@@ -23,6 +23,7 @@ KINDS = {
     "slip": "a slip of the paper's", "open": "not explained",
 }  # fmt: skip
 OPEN = {"kind": "open", "why": "Nothing has been tried yet."}
+CHANCE = {"kind": "noise", "why": "The paper's value lies within the interval over our own networks."}
 
 
 @cache
@@ -75,7 +76,9 @@ def furthest(found: list[Result], label: str, of: dict[str, str]) -> Markdown | 
 
 
 def explained(table: str, cell: dict) -> dict:
-    """What is known of a cell; OPEN where nothing is."""
+    """What is known of a cell: CHANCE where our interval has the paper's value, OPEN where nothing is known."""
+    if "±" in cell["ours"] and not cell["told"]:
+        return CHANCE
     side = "higher" if cell["difference"] > 0 else "lower"
     names = " | ".join(cell["row"].values())
     for one in known():
