@@ -395,6 +395,12 @@ def test_a_job_on_a_cluster_reads_the_snakefile_without_torch():
     assert "store.sync(" in planned and "store.mark(" in planned and "import torch" in planned
 
 
+def test_planning_starts_without_what_only_some_chapters_need():
+    call = "import sys, nssutils.companion.workflow; print({'sklearn', 'scipy.stats', 'seaborn'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"
+
+
 def test_a_run_that_fails_takes_back_the_chapters_stamp(store, monkeypatch):
     workflow.stamped(workflow.executed("method"), "once right")
     monkeypatch.setattr(runner, "run", lambda *args: 1 / 0)
