@@ -165,8 +165,9 @@ def theta_trades(evidence: Evidence, numbers: Numbers) -> Opinion:
         points = one.frame("points").query("method == 'semantic'")
         correlations = []
         for _, rows in points.groupby("metric", sort=False):
-            size = (1 - rows["compression_rate"]).corr(rows["at"], method="spearman")
-            correlations.append(min(size, rows["accuracy"].corr(rows["at"], method="spearman")))
+            at = rows["at"].rank()  # Spearman's correlations, by ranks: NaN without a word where all are alike
+            size = (1 - rows["compression_rate"]).rank().corr(at)
+            correlations.append(min(size, rows["accuracy"].rank().corr(at)))
         lowest.append(float(np.nanmean(correlations)))
     return ahead(over_networks(lowest, unit="rank correlation", scale=1))
 

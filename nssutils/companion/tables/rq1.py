@@ -155,7 +155,7 @@ def rq1_layers(found: list[Result], label: str) -> Markdown:
             mine = rows[(rows["setting"] == setting) & (rows["metric"] == metric)]
             mean = mine.groupby("layer", sort=False)["share"].mean()
             trends = [
-                one["share"].reset_index(drop=True).corr(pd.Series(range(len(one))), method="spearman")
+                one["share"].reset_index(drop=True).rank().corr(pd.Series(range(len(one))))
                 for _, one in mine.groupby("seed")
             ]
             table.append(
