@@ -31,7 +31,8 @@ _RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 RATES = {"smoke": _RATES[2:6], "quick": _RATES, "overnight": _RATES, "paper": _RATES}  # learning rates to try
 RUNGS = {5: 3, 20: 1}  # after so many steps, so many rates go on
 COMMON_RATE = 1e-3  # at which methods are compared at equal effort, epoch by epoch
-# Not printed; after these, full training has learned the adversarials that it was given, as in the paper.
+# Not printed; after those of preset paper, full training has learned the adversarials that it was given, as in the
+# paper. On a processor a deep network is stopped before.
 EPOCHS = {
     "smoke": 4, "quick": 6, "overnight": 6, "paper": 20, ("overnight", "resnet101"): 3, ("overnight", "vgg19"): 3,
 }  # fmt: skip
