@@ -219,6 +219,17 @@ def test_a_study_that_is_cut_short_goes_on_where_it_was(measured, chapter, monke
     assert next(untimed) == next(untimed)
 
 
+def test_the_common_rate_may_be_followed_for_fewer_epochs(measured, monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "CACHE", tmp_path)  # what is kept does not know of the change
+    monkeypatch.setitem(rq3.COMMON, "smoke", 2)
+    tables = studies.STUDIES["rq3_readaptation"](SETTING, 0, data.load(SETTING))
+    assert {row["epoch"] for row in tables["effort"]} == {1, 2} and {row["lr"] for row in tables["effort"]} == {1e-3}
+    last = max(row["steps"] for row in measured["rq3_readaptation"]["rates"])
+    wanted = [r for r in measured["rq3_readaptation"]["rates"] if (r["lr"], r["steps"]) != (1e-3, last)]
+    assert [r for r in tables["rates"] if (r["lr"], r["steps"]) != (1e-3, last)] == wanted
+    assert tables["repairs"] == measured["rq3_readaptation"]["repairs"]
+
+
 def test_pruning_for_classes_leaves_what_is_asked_for(measured):
     tables = measured["nnslicer_pruning"]
     cases = by(tables["pruned"], "classes", "method", "statistics", "share")
