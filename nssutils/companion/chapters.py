@@ -8,8 +8,6 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
-import papermill
-
 from nssutils import files
 from nssutils.errors import NssError, near_miss
 
@@ -65,6 +63,8 @@ def known(folder: Path = BOOK) -> list[str]:
 
 def parameters(notebook: Path) -> dict[str, Parameter]:
     """What a notebook's cell tagged `parameters` declares, by name."""
+    import papermill  # planning reads no notebook, and starts sooner without
+
     found = papermill.inspect_notebook(str(notebook)).values()
     return {each["name"]: Parameter(each["name"], ast.literal_eval(each["default"]), each["help"]) for each in found}
 

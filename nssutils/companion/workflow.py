@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from nssutils import data, digests, files, settings, training
-from nssutils.companion import chapters, checksums, claims, edition, locks, pages, results, store
+from nssutils.companion import chapters, checksums, edition, locks, pages, results, store
 from nssutils.errors import NssError
 from nssutils.studies import STUDIES
 
@@ -303,6 +303,8 @@ def page_keys(preset: str) -> dict[str, str]:
     drawn = [f"companion.{kind}.{name}" for kind in ("claims", "figures", "tables") for name in _modules(kind)]
     drawing = digests.code("companion.fragments", "companion.claims", *drawn)
     paper = [path.read_text() for path in sorted((results.DATA / "paper").iterdir())]
+    from nssutils.companion import claims  # and matplotlib with them, which no sweep needs
+
     paper += [claims.measured(claim) for claim in claims.claims().values()]  # descriptions, which no digest of code has
     common, keys = digests.of([preset, published, paper, drawing]), {}
     for chapter in pages.chapters(chapters.BOOK):
