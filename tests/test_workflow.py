@@ -396,7 +396,8 @@ def test_a_job_on_a_cluster_reads_the_snakefile_without_torch():
 
 
 def test_planning_starts_without_what_only_some_chapters_need():
-    call = "import sys, nssutils.companion.workflow; print({'sklearn', 'scipy.stats', 'papermill', 'matplotlib'} & set(sys.modules))"
+    names = {"sklearn", "scipy.stats", "papermill", "matplotlib"}
+    call = f"import sys, nssutils.companion.workflow; print({names} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
     assert found.stdout == "set()\n"
 
