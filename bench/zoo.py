@@ -4,8 +4,7 @@ with equal logits; and how many torch-pruning prunes (it promises no equality).
 torchvision's classifiers under 200 million parameters, and one network of each of 59 families of timm: the smallest
 found of each. Needs the extra `zoo` (timm, torch-pruning). Half of each layer's neurons, drawn at random, are masked;
 "equal" is a relative error below 1e-3 in float32, "wrong" anything above. With names of networks as arguments, only
-these. What torch keeps of each adds up: all at once have not come to an end on 23 GiB of memory, ask for
-some at a time.
+these. All in one process have not come to an end on 23 GiB of memory: ask for some at a time.
 """
 
 import copy

@@ -63,7 +63,7 @@ def known(folder: Path = BOOK) -> list[str]:
 
 def parameters(notebook: Path) -> dict[str, Parameter]:
     """What a notebook's cell tagged `parameters` declares, by name."""
-    import papermill  # planning reads no notebook, and starts sooner without
+    import papermill  # a sweep reads no notebook, and plans sooner without
 
     found = papermill.inspect_notebook(str(notebook)).values()
     return {each["name"]: Parameter(each["name"], ast.literal_eval(each["default"]), each["help"]) for each in found}

@@ -294,6 +294,8 @@ def page_key(preset: str, chapter: str) -> str:
 def page_keys(preset: str) -> dict[str, str]:
     """For every chapter the digest of what its page depends on: its notebook, the results at hand, the paper's numbers
     and claims, and the code that judges and draws them. A chapter's claims may rest on the results of others."""
+    from nssutils.companion import claims  # and matplotlib with them, which no sweep needs
+
     published = [_shown(result) for each in STUDIES for result in results.published(each)]
     own: dict[str, list[str]] = {chapter: [] for chapter in STUDIES}
     checksum = cache(checksums.of)
@@ -303,8 +305,6 @@ def page_keys(preset: str) -> dict[str, str]:
     drawn = [f"companion.{kind}.{name}" for kind in ("claims", "figures", "tables") for name in _modules(kind)]
     drawing = digests.code("companion.fragments", "companion.claims", *drawn)
     paper = [path.read_text() for path in sorted((results.DATA / "paper").iterdir())]
-    from nssutils.companion import claims  # and matplotlib with them, which no sweep needs
-
     paper += [claims.measured(claim) for claim in claims.claims().values()]  # descriptions, which no digest of code has
     common, keys = digests.of([preset, published, paper, drawing]), {}
     for chapter in pages.chapters(chapters.BOOK):

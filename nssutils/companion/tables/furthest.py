@@ -29,8 +29,7 @@ CHANCE = {"kind": "noise", "why": "The paper's value lies within the interval ov
 @cache
 def known() -> list[dict]:
     """What is known of which cells: table (a label's pattern), setting, row, column (patterns, of all unless given),
-    ours (higher, lower or both), kind, why, and run: a command that
-    looks into it."""
+    ours (higher, lower or both), kind, why, and run: a command that looks into it."""
     return yaml.safe_load((DATA / "paper" / "differences.yaml").read_text())
 
 
