@@ -17,7 +17,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import fx, nn
 
-from nssutils import graphs, sealed
+from nssutils import graphs, operations, sealed
 from nssutils.errors import NssError
 
 
@@ -33,13 +33,15 @@ _NORM = ("num_features", "eps", "momentum", "affine", "track_running_stats")
 _MADE = {
     nn.Linear: ("in_features", "out_features"), nn.Conv1d: _CONVOLUTION, nn.Conv2d: _CONVOLUTION,
     nn.Conv3d: _CONVOLUTION, nn.BatchNorm1d: _NORM, nn.BatchNorm2d: _NORM, nn.BatchNorm3d: _NORM,
-    nn.PReLU: ("num_parameters",), nn.Identity: (), **{kind: ("p",) for kind in graphs.DROPOUTS.values()},
+    nn.InstanceNorm1d: _NORM, nn.InstanceNorm2d: _NORM, nn.InstanceNorm3d: _NORM,
+    nn.PReLU: ("num_parameters",), nn.Identity: (), **{kind: ("p",) for kind in operations.DROPOUTS.values()},
 }  # fmt: skip
 _BIASED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _WRITTEN = (
-    torch.zeros_like, torch.narrow, torch.index_select, torch.index_add, torch._assert, operator.eq, torch.full,
+    torch.narrow, torch.index_select, torch.index_add, torch._assert, operator.eq, torch.full,
     torch.arange, torch.zeros, torch.ones, torch.empty, F.linear, F.conv1d, F.conv2d, F.embedding, F.normalize,
-    torch.einsum, torch.cumsum, torch.pow, torch.baddbmm, torch.where,
+    torch.einsum, torch.cumsum, torch.pow, torch.baddbmm, torch.where, torch.zeros_like, operations.written,
+    operator.lt, operator.le, operator.gt, operator.ge, operator.ne, operator.and_, operator.or_, operator.invert,
 )  # fmt: skip
 
 
@@ -52,9 +54,9 @@ _DTYPES = {name: each for name, each in vars(torch).items() if isinstance(each, 
 
 def _functions() -> dict[str, object]:
     """The functions that a graph in a file may call, by name: those with a kind, and some that are just computed."""
-    known = {function for functions in graphs.FUNCTIONS.values() for function in functions} | set(_WRITTEN)
+    known = {function for functions in operations.FUNCTIONS.values() for function in functions} | set(_WRITTEN)
     found = {}
-    for space in (torch, F, operator, builtins, torchvision.ops):
+    for space in (torch, F, operator, builtins, torchvision.ops, operations):
         for name in dir(space):
             function = getattr(space, name, None)
             if callable(function) and function in known:
@@ -93,7 +95,7 @@ def load(path: str | Path, net: nn.Module) -> nn.Module:
         raise ArchiveError(
             f"{path} has no extracted network ({why}); expected a file that `save` wrote: extract the network again."
         ) from error
-    where = graphs.device(net)
+    where = operations.device(net)
     small = copy.deepcopy(graphs.unwrapped(net))
     kinds = {kind.__name__: kind for kind in _MADE}
     try:

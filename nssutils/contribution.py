@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from nssutils import bars, graphs, neurons, rescale, samples
+from nssutils import bars, graphs, neurons, operations, rescale, samples
 from nssutils.errors import near_miss
 from nssutils.rescale import ContributionError
 
@@ -46,13 +46,13 @@ def score(
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     _check(metrics, taylor)
     n_classes = samples.count(x, y) if n_classes is None else n_classes
-    where, like = graphs.device(net), samples.example(x)
+    where, like = operations.device(net), samples.example(x)
     baseline = torch.zeros_like(like[:1]) if baseline is None else baseline
     wants_moments = bool({"avg", "var", "ens"} & set(metrics))
     sums: dict[str, dict[str, Tensor]] = {}
     seen = torch.zeros(n_classes, dtype=torch.int64)
     with neurons.evaluating(net):
-        traced = graphs.trace(net, like)
+        traced = _whole(net, like.to(where))
         found = neurons.layers_of(traced)
         _check_outputs(traced, like.to(where), n_classes)
         for kind in ("mean", "var", "deeplift", "taylor"):
@@ -142,7 +142,7 @@ def deeplift(net: nn.Module, x: Tensor, target: Tensor, baseline: Tensor | None 
     logit minus its value at `baseline` (1, C, H, W; zeros unless given).
     """
     with neurons.evaluating(net):
-        traced = graphs.trace(net, x)
+        traced = _whole(net, x)
         baseline = torch.zeros_like(x[:1]) if baseline is None else baseline
         return attribute(traced, x, target, baseline, neurons.layers_of(traced))
 
@@ -184,6 +184,15 @@ def attribute(
         part = (multiplier[:n] * (value[:n] - before)).detach().movedim(layer.axis, 1)
         result[name] = part.flatten(2).sum(2) if part.dim() > 2 else part
     return result
+
+
+def _whole(net: nn.Module, x: Tensor) -> fx.GraphModule:
+    if neurons.is_masked(net):
+        raise ContributionError(
+            f"this {type(net).__name__} is masked, expected a whole network: score it outside the block, or the "
+            "network that `restructuring.extract` makes of it."
+        )
+    return graphs.seen(net, x[:2])
 
 
 def _check(metrics: list[str], taylor: str) -> None:

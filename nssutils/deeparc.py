@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, fx, nn
 
-from nssutils import graphs, neurons, similarity
+from nssutils import graphs, neurons, operations, similarity
 from nssutils.errors import NssError
 
 BATCH = 256  # images on which similarity is measured, as in DeepArc
@@ -38,7 +38,7 @@ def units(net: nn.Module) -> list[Unit]:
 
 
 def _units(traced: fx.GraphModule) -> list[Unit]:
-    blocks = [_block(traced, node) for node in traced.graph.nodes if graphs.kind(traced, node) == "add"]
+    blocks = [_block(traced, node) for node in traced.graph.nodes if operations.kind(traced, node) == "add"]
     if blocks:
         return blocks
     found = []
@@ -47,7 +47,7 @@ def _units(traced: fx.GraphModule) -> list[Unit]:
         while chain[-1].name != layer.site:
             chain += list(chain[-1].users)[:1]
         # The activation stays: it is no parameter, and what takes the layer's place is linear.
-        parts = [node.target for node in chain if graphs.kind(traced, node) in ("weighted", "norm")]
+        parts = [node.target for node in chain if operations.kind(traced, node) in ("weighted", "norm")]
         found.append(Unit(layer.name, layer.site, tuple(parts)))
     return found
 

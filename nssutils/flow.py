@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from nssutils import graphs
+from nssutils import operations
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class _Follower:
         called = [node.target for node in traced.graph.nodes if node.op == "call_module"]
         self.shared = {target for target in called if called.count(target) > 1}
         for node in traced.graph.nodes:
-            rule = getattr(self, f"_{graphs.kind(traced, node)}", self._opaque)
+            rule = getattr(self, f"_{operations.kind(traced, node)}", self._opaque)
             self._keep(node, *rule(node))
             if node.name in sites:
                 self._keep(node, *self._masked(node, sites[node.name]))
@@ -197,7 +197,7 @@ class _Follower:
         """The kept entries of a parameter or buffer along one dimension."""
         key = (node.target, dim, tuple(kept.tolist()))
         if key not in self.cut_constants:
-            tensor = graphs.attribute(self.traced, node.target)
+            tensor = operations.attribute(self.traced, node.target)
             index = kept.nonzero()[:, 0].to(tensor.device)
             smaller = tensor.detach().index_select(dim, index)
             smaller = nn.Parameter(smaller, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else smaller
@@ -263,7 +263,7 @@ class _Follower:
         constants = [given.get(name) for name in names]
         if any(c is not None and (not isinstance(c, fx.Node) or c.op != "get_attr") for c in constants):
             return self._opaque(node)
-        values = [None if c is None else graphs.attribute(self.traced, c.target) for c in constants]
+        values = [None if c is None else operations.attribute(self.traced, c.target) for c in constants]
         if given.get("training"):
             values[0] = None  # the batch's own statistics count
         cut = {c: self._constant_at(c, 0, left.kept) for c in constants if c is not None}
@@ -296,7 +296,7 @@ class _Follower:
     def _pooled(self, node: fx.Node) -> Left | None:
         """What is left of the channels that a pooling reads: those of samples (N, C, ...), and not of a single one."""
         source = node.args[0] if node.args else None
-        left, name = self._one(source), graphs.called(self.traced, node).lower()
+        left, name = self._one(source), operations.called(self.traced, node).lower()
         rank = next((int(d) + 2 for d in "123" if f"{d}d" in name), None)
         return left if left is not None and left.axis == 1 and rank in (None, self._rank(source)) else None
 
@@ -448,7 +448,7 @@ class _Follower:
             return Left(axis, everywhere, _nothing(n))
         shape = x.meta["shape"]
         if x.op == "get_attr" and all(size == 1 for i, size in enumerate(shape) if i - len(shape) != axis):
-            value = graphs.attribute(self.traced, x.target).detach().cpu().double().flatten()
+            value = operations.attribute(self.traced, x.target).detach().cpu().double().flatten()
             return Left(axis, nowhere, value.expand(n))
         return Left(axis, everywhere, _nothing(n))
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nssutils import bars, graphs, neurons
+from nssutils import bars, graphs, neurons, operations
 from nssutils.errors import NssError
 
 Elements = Mapping[str, Tensor]  # {parameter's name: bool in its shape}
@@ -159,7 +159,7 @@ def head(net: nn.Module, x: Tensor | None = None) -> str:
     """The name of the output layer. `x` as in `connecting`. Raises FreezingError where the output has none."""
     traced = graphs.trace(net, x)
     node = next(node for node in traced.graph.nodes if node.op == "output")
-    while graphs.kind(traced, node) != "weighted":
+    while operations.kind(traced, node) != "weighted":
         if not node.all_input_nodes:
             raise FreezingError(f"the output of {type(net).__name__} comes from {node.name!r}, expected a layer.")
         node = node.all_input_nodes[0]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nssutils import graphs, neurons, restructuring
+from nssutils import graphs, neurons, operations, restructuring
 from nssutils.errors import NssError
 
 
@@ -126,7 +126,7 @@ def extract(net: nn.Module, masks, x: Tensor, fold: bool = False) -> nn.Module:
 @torch.no_grad()
 def _apart(net: nn.Module, other: nn.Module, x: Tensor) -> str:
     """By how much two networks' outputs differ, if they do."""
-    x = x[:2].to(graphs.device(net))
+    x = x[:2].to(operations.device(net))
     with neurons.evaluating(net):
         wanted, given = net(x), other(x)
     off, size = (wanted - given).abs().max().item(), wanted.abs().max().item()
@@ -136,7 +136,7 @@ def _apart(net: nn.Module, other: nn.Module, x: Tensor) -> str:
 def _opened(module: nn.Module) -> Attention | None:
     """What stands for a module, if it is an attention whose heads can be told apart."""
     if isinstance(module, nn.MultiheadAttention):
-        if module.bias_k is not None or module.add_zero_attn or graphs.hooked(module):
+        if module.bias_k is not None or module.add_zero_attn or operations.hooked(module):
             return None
         weights = [module.q_proj_weight, module.k_proj_weight, module.v_proj_weight]
         weights = module.in_proj_weight.chunk(3) if module._qkv_same_embed_dim else weights
@@ -148,7 +148,7 @@ def _opened(module: nn.Module) -> Attention | None:
     drops = [part for part in parts.values() if isinstance(part, nn.Dropout)]
     plain = all(isinstance(part, nn.Dropout | nn.Identity) for part in parts.values())
     known = isinstance(qkv, nn.Linear) and isinstance(proj, nn.Linear) and hasattr(module, "num_heads")
-    if not known or not plain or any(True for _ in module.parameters(recurse=False)) or graphs.hooked(module):
+    if not known or not plain or any(True for _ in module.parameters(recurse=False)) or operations.hooked(module):
         return None
     if any(drop.p for drop in drops):
         return None  # where in the module they act, it alone knows

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, fx, nn
 
-from nssutils import flow, graphs
+from nssutils import flow, graphs, operations
 from nssutils.errors import NssError
-from nssutils.graphs import UnsupportedNetwork
+from nssutils.operations import UnsupportedNetwork
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def layers_of(traced: fx.GraphModule) -> dict[str, NeuronLayer]:
         left_out |= {
             node.target: "is used by a function"
             for node in traced.graph.nodes
-            if node.op == "get_attr" and any(graphs.weighs(traced, user) for user in node.users)
+            if node.op == "get_attr" and any(operations.weighs(traced, user) for user in node.users)
         }
         why = "".join(f"; {name!r} {reason}" for name, reason in left_out.items())
         raise UnsupportedNetwork(
@@ -94,24 +94,26 @@ def reduce(value: Tensor, spatial: str, axis: int = 1) -> Tensor:
 
 @torch.no_grad()
 def record(net: nn.Module, x: Tensor, spatial: str = "mean", batch_size: int = 500) -> dict[str, Tensor]:
-    """Every hidden layer's values on x: {name: (N, width, S)}, on the network's device, in eval mode.
+    """Every hidden layer's values on x: {name: (N, width, S)}, on the network's device, in eval mode, masked or not.
 
     S = 1 for dense layers and for spatial="mean"; the number of places, as H*W, for spatial="flatten".
     """
-    where = graphs.device(net)
+    where = operations.device(net)
     parts: dict[str, list[Tensor]] = {}
     with evaluating(net):
-        traced = graphs.trace(net, x)
+        traced, at = net.forward.plan(x) if is_masked(net) else (graphs.seen(net, x[:2].to(where)), {})
         found = layers_of(traced)
-        for batch in x.split(batch_size):
+
+        def visit(value: Tensor, layer: NeuronLayer) -> Tensor:
+            value = at[layer.site](value) if layer.site in at else value
             # Cloned: what follows may overwrite the value in place (a residual addition does).
-            n = len(batch)
-            visits = {
-                layer.site: lambda value, layer=layer, n=n: parts.setdefault(layer.name, []).append(
-                    reduce(by_sample(value, layer, n), spatial, layer.axis).clone()
-                )
-                for layer in found.values()
-            }
+            parts.setdefault(layer.name, []).append(
+                reduce(by_sample(value, layer, len(batch)), spatial, layer.axis).clone()
+            )
+            return value
+
+        visits = {layer.site: lambda value, layer=layer: visit(value, layer) for layer in found.values()}
+        for batch in x.split(batch_size):
             graphs.run(traced, visits, batch.to(where))
     return {name: torch.cat(values) for name, values in parts.items()}
 
@@ -142,6 +144,11 @@ def masked(net: nn.Module, masks) -> Iterator[nn.Module]:
             del net.forward
         else:
             net.forward = before
+
+
+def is_masked(net: nn.Module) -> bool:
+    """Whether the network computes with masks at the time."""
+    return isinstance(vars(net).get("forward"), _MaskedForward)
 
 
 class _MaskedForward:
@@ -177,7 +184,7 @@ class _MaskedForward:
                 self.net.forward = forward
         found = layers_of(traced)
         check_masks(found, self.masks)
-        where = graphs.device(self.net)
+        where = operations.device(self.net)
 
         def zero_outside(mask: Tensor, axis: int) -> Callable[[Tensor], Tensor]:
             return lambda value: value * (mask if axis == -1 else mask.view(-1, *[1] * (value.dim() - 2)))
@@ -275,9 +282,9 @@ def _site(traced: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, bool, bool]:
     """Where a weighted node's neurons are read: past the normalisation and activation that alone use it; whether one
     acts; and whether all on the way act on each neuron by itself."""
     site, active, at_once, here, mixed = node, False, True, node, False
-    while len(users := [user for user in here.users if graphs.kind(traced, user) != "size"]) == 1:
+    while len(users := [user for user in here.users if operations.kind(traced, user) != "size"]) == 1:
         here = users[0]
-        what = graphs.kind(traced, here)
+        what = operations.kind(traced, here)
         if what not in ("norm", "layernorm", "activation", "prelu", "same"):
             break
         mixed |= what == "layernorm"
@@ -292,7 +299,7 @@ def _depth(traced: fx.GraphModule) -> dict[fx.Node, int]:
     depth: dict[fx.Node, int] = {}
     for node in traced.graph.nodes:
         before = max((depth[n] for n in node.all_input_nodes), default=0)
-        depth[node] = before + (graphs.kind(traced, node) == "weighted")
+        depth[node] = before + (operations.kind(traced, node) == "weighted")
     return depth
 
 
@@ -300,13 +307,13 @@ def _leads_on(traced: fx.GraphModule) -> dict[fx.Node, bool]:
     """For each weighted node, in forward order, whether something with weights follows it."""
     follows: dict[fx.Node, bool] = {}
     for node in reversed(traced.graph.nodes):
-        follows[node] = any(follows[user] or graphs.weighs(traced, user) for user in node.users)
-    return {node: follows[node] for node in traced.graph.nodes if graphs.kind(traced, node) == "weighted"}
+        follows[node] = any(follows[user] or operations.weighs(traced, user) for user in node.users)
+    return {node: follows[node] for node in traced.graph.nodes if operations.kind(traced, node) == "weighted"}
 
 
 def _is_shortcut(traced: fx.GraphModule, site: fx.Node, depth: dict[fx.Node, int]) -> bool:
     """Whether an addition takes the site's value beside that of a deeper branch."""
-    additions = [user for user in site.users if graphs.kind(traced, user) == "add"]
+    additions = [user for user in site.users if operations.kind(traced, user) == "add"]
     return any(depth[other] > depth[site] for add in additions for other in add.all_input_nodes if other is not site)
 
 
@@ -319,7 +326,7 @@ def _is_mixed(traced: fx.GraphModule, site: fx.Node) -> bool:
     seen, ahead = set(), list(site.users)
     while ahead:
         node = ahead.pop()
-        what = graphs.kind(traced, node)
+        what = operations.kind(traced, node)
         if what in _MIXING:
             return True
         if node not in seen and what not in ("activation", "prelu", "weighted", "size", "number"):

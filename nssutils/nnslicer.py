@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from nssutils import bars, graphs, neurons
+from nssutils import bars, graphs, neurons, operations
 from nssutils.errors import NssError
 from nssutils.slicing import Slice
 
@@ -165,7 +165,7 @@ def _backtracked(
         return _value(values[node]) - means[node.name].to(values[node])
 
     for node in reversed(traced.graph.nodes):
-        what = graphs.kind(traced, node)
+        what = operations.kind(traced, node)
         if node not in arrived or what == "input":
             continue
         contribution = arrived.pop(node)
@@ -349,7 +349,7 @@ def _target(traced: fx.GraphModule, node: fx.Node):
 def _check(traced: fx.GraphModule) -> None:
     """Raise UnsupportedNetwork for the first operation that has no rule."""
     for node in traced.graph.nodes:
-        what = graphs.kind(traced, node)
+        what = operations.kind(traced, node)
         module = traced.get_submodule(node.target) if node.op == "call_module" else None
         target = _target(traced, node)
         if what == "weighted":
@@ -365,7 +365,7 @@ def _check(traced: fx.GraphModule) -> None:
         elif what == "add":
             good = target in _ADDITION and len(_sources(node, what)) == len(node.args) == 2 and not node.kwargs
         elif what == "norm":
-            good = module is not None
+            good = module is not None and module.running_mean is not None
         elif what == "reduce":
             dims = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
             good = target in (torch.mean, "mean") and isinstance(dims, tuple | list) and tuple(dims) in _SPACE
@@ -380,12 +380,14 @@ def _check(traced: fx.GraphModule) -> None:
 
 
 def _weighted_nodes(traced: fx.GraphModule) -> list[fx.Node]:
-    return [node for node in traced.graph.nodes if graphs.kind(traced, node) == "weighted"]
+    return [node for node in traced.graph.nodes if operations.kind(traced, node) == "weighted"]
 
 
 def _profiled(traced: fx.GraphModule) -> set[str]:
     """Nodes whose average is needed: all whose values are neurons."""
-    return {node.name for node in traced.graph.nodes if graphs.kind(traced, node) not in ("output", "size", "number")}
+    return {
+        node.name for node in traced.graph.nodes if operations.kind(traced, node) not in ("output", "size", "number")
+    }
 
 
 def _check_profile(traced: fx.GraphModule, means: Profile) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nssutils import bars, contribution, costs, graphs, neurons, nnslicer, restructuring, samples
+from nssutils import bars, contribution, costs, graphs, neurons, nnslicer, operations, restructuring, samples
 from nssutils.errors import NssError
 
 
@@ -16,7 +16,7 @@ def supports(net: nn.Module, x: Tensor) -> dict[str, bool | str]:
     "layers": it can be read off and has neurons to slice; "extract": the slice is the masked network's equal (half of
     the neurons of each layer are tried); each metric of contributions; "nnslicer". Takes a few passes over two samples.
     """
-    x = x[:2].to(graphs.device(net))
+    x = x[:2].to(operations.device(net))
     y = torch.zeros(len(x), dtype=torch.int64)
     found: dict[str, bool | str] = {}
 
@@ -75,16 +75,16 @@ def report(net: nn.Module, sliced, x, y=None, batch_size: int = 256) -> Report:
             len(mask), int(mask.sum()), sum(m.numel() for m in own.values()), sum(int(m.sum()) for m in own.values()),
         )  # fmt: skip
     sizes = tuple(sum(p.numel() for p in one.parameters()) for one in (net, small))
-    one = like[:1].to(graphs.device(net))
-    operations = tuple(costs.flops(each, one) for each in (net, small))
+    one = like[:1].to(operations.device(net))
+    flops = tuple(costs.flops(each, one) for each in (net, small))
     labelled = y is not None or not isinstance(x, Tensor)
     accuracy = tuple(_accuracy(each, x, y, batch_size) for each in (net, small)) if labelled else None
-    return Report(layers, sizes, operations, accuracy, type(small) is not type(net))
+    return Report(layers, sizes, flops, accuracy, type(small) is not type(net))
 
 
 @torch.no_grad()
 def _accuracy(net: nn.Module, x, y, batch_size: int) -> float:
-    where, right, seen = graphs.device(net), 0, 0
+    where, right, seen = operations.device(net), 0, 0
     with neurons.evaluating(net):
         for given, labels in samples.stream(x, y):
             for images, wanted in bars.over(

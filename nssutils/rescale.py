@@ -6,6 +6,7 @@ with its baseline, (b + b0) / 2 and (a + a0) / 2: their shares add up to ab - a0
 made of these (exp, sum, reciprocal; mean, square, root), so they add up as well; so is attention.
 """
 
+import functools
 import math
 import operator
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from nssutils import graphs
+from nssutils import graphs, operations
 from nssutils.errors import NssError
 
 # Below this change of an operation's input, its multiplier is the derivative (captum's value).
@@ -24,6 +25,14 @@ _LINEAR = (
     "input", "output", "constant", "weighted", "norm", "pool", "same", "reshape", "permute", "add", "cat", "split",
     "pick", "pad", "shuffle", "move", "size", "number",
 )  # fmt: skip
+_LINEAR_IN_FIRST = (
+    F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d, F.grid_sample,
+    torch.index_select, torch.cumsum, torch.repeat_interleave, torch.narrow, torch.gather, torch.select, torch.tril,
+    torch.triu, torch.diagonal, "index_select", "cumsum", "repeat_interleave", "narrow", "gather", "select", "tril",
+    "triu", "diagonal", "double", "half", "bfloat16",
+)  # fmt: skip
+_LINEAR_MODULES = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_SHAPED = (torch.zeros_like, torch.ones_like, torch.full_like, "new_zeros", "new_ones", "new_full")  # of no values
 _OTHER_METRICS = "the metrics avg, var, ens and taylor need no rule"
 
 
@@ -38,7 +47,7 @@ def apart(traced: fx.GraphModule) -> bool:
 
 
 def _apart(traced: fx.GraphModule, node: fx.Node) -> bool:
-    what = graphs.kind(traced, node)
+    what = operations.kind(traced, node)
     if what in ("input", "output", "weighted", "norm", "activation", "maxpool", "pool", "same", "size", "number"):
         return True
     if what == "add":
@@ -84,20 +93,25 @@ class Rescale(graphs.Visitor):
         self.changes: set[fx.Node] = set()  # nodes whose values depend on the input
 
     def run_node(self, node: fx.Node):
-        what = graphs.kind(self.module, node)
+        what = operations.kind(self.module, node)
         depends = [source for source in node.all_input_nodes if source in self.changes]
+        if node.target in _SHAPED:
+            return super().run_node(node)
         if (depends or what == "input") and what not in ("size", "number"):
             self.changes.add(node)
         rule = getattr(self, f"_{what}", None)
         if depends and rule is not None:
             return self.visit(node, rule(node, *self.fetch_args_kwargs_from_env(node)))
-        if depends and what not in _LINEAR and not _embeds(self.module, node):
-            called = graphs.called(self.module, node)
-            raise ContributionError(
-                f"DeepLIFT has no rule for {node.name!r} ({called}), expected operations that are "
-                f"linear, element-wise, maxima, products, softmax, layer normalisation or attention; {_OTHER_METRICS}."
-            )
+        if depends and what not in _LINEAR:
+            raise self._no_rule(node)
         return super().run_node(node)
+
+    def _no_rule(self, node: fx.Node) -> ContributionError:
+        called = operations.called(self.module, node)
+        return ContributionError(
+            f"DeepLIFT has no rule for {node.name!r} ({called}), expected operations that are linear, "
+            f"element-wise, maxima, products, softmax, layer normalisation or attention; {_OTHER_METRICS}."
+        )
 
     def _before(self, node) -> Tensor | None:
         """A value's baseline, where it does not travel with the batch."""
@@ -118,10 +132,10 @@ class Rescale(graphs.Visitor):
         if node.op == "call_method":
             name = node.target.removesuffix("_")
             return lambda x: getattr(x, name)(*args, **kwargs)
-        function = {torch.relu_: torch.relu, F.relu_: torch.relu, torch.max_pool2d: F.max_pool2d,
-                    torch.max_pool1d: F.max_pool1d}.get(node.target, node.target)  # fmt: skip
-        kwargs = {name: value for name, value in kwargs.items() if name not in ("inplace", *more)}
-        return lambda x: function(x, *args, **kwargs, **more)
+        pools = {torch.max_pool2d: F.max_pool2d, torch.max_pool1d: F.max_pool1d}
+        function, overwrites = pools.get(node.target, node.target), operations.in_place(self.module, node)
+        kwargs = {name: value for name, value in kwargs.items() if name not in more}
+        return lambda x: function(x.clone() if overwrites else x, *args, **kwargs, **more)
 
     # ------------------------------------------------------------------------------------------------------ the rules
 
@@ -129,8 +143,8 @@ class Rescale(graphs.Visitor):
         module = self.module.get_submodule(node.target) if node.op == "call_module" else None
         if (module is not None and module.running_mean is None) or (module is None and args[1:2] == (None,)):
             raise ContributionError(
-                f"DeepLIFT has no rule for {node.name!r}: it normalises with the batch's own statistics, so that one "
-                f"sample's values depend on the others; {_OTHER_METRICS}."
+                f"DeepLIFT has no rule for {node.name!r}: it normalises with the statistics of what it is given; "
+                f"{_OTHER_METRICS}."
             )
         return fx.Interpreter.run_node(self, node)
 
@@ -157,9 +171,24 @@ class Rescale(graphs.Visitor):
         return _MaxPool.apply(args[0], function, self._before(node.args[0]))
 
     def _reduce(self, node: fx.Node, args: tuple, kwargs: dict):
-        if "max" in str(node.target) or "min" in str(node.target):
-            raise ContributionError(f"DeepLIFT has no rule for {node.name!r} ({node.target}); {_OTHER_METRICS}.")
-        return fx.Interpreter.run_node(self, node)
+        name = node.target if isinstance(node.target, str) else node.target.__name__
+        if name not in ("amax", "amin"):
+            return fx.Interpreter.run_node(self, node)
+        given = dict(zip(("dim", "keepdim"), args[1:], strict=False)) | kwargs
+        x, x0, dims = args[0], self._before(node.args[0]), given.get("dim", ())
+        dims = {d % x.dim() for d in ((dims,) if isinstance(dims, int) else dims or range(x.dim()))}
+        if 0 in dims:
+            raise ContributionError(f"DeepLIFT has no rule for {node.name!r}, a {name} over samples; {_OTHER_METRICS}.")
+        sign = 1 if name == "amax" else -1
+        kept = [i for i in range(x.dim()) if i not in dims]
+
+        def windows(value: Tensor) -> Tensor:
+            return sign * value.permute(*kept, *sorted(dims)).flatten(len(kept)).reshape(len(value), -1, size)
+
+        size = math.prod(x.shape[d] for d in dims)
+        largest = functools.partial(F.adaptive_max_pool1d, output_size=1, return_indices=True)
+        y = sign * _MaxPool.apply(windows(x), largest, None if x0 is None else windows(x0))
+        return y.view([1 if i in dims else n for i, n in enumerate(x.shape) if given.get("keepdim") or i not in dims])
 
     def _multiply(self, node: fx.Node, args: tuple, kwargs: dict):
         name = node.target if isinstance(node.target, str) else node.target.__name__
@@ -180,6 +209,30 @@ class Rescale(graphs.Visitor):
         if not all(each in self.changes for each in node.args[:2]):
             return torch.matmul(*args[:2])
         return _product(torch.matmul, *args[:2], self._before(node.args[0]), self._before(node.args[1]))
+
+    def _other(self, node: fx.Node, args: tuple, kwargs: dict):
+        changing = [source for source in node.all_input_nodes if source in self.changes]
+        if node.target is torch.einsum and len(node.args) == 3 and len(changing) == 2:
+            before = [self.reference[source] for source in node.args[1:]]
+            return _product(functools.partial(torch.einsum, args[0]), *args[1:], *before)
+        if node.target is F.normalize:
+            return self._normalize(node, args, kwargs)
+        linear = (node.target in _LINEAR_IN_FIRST and changing == [node.args[0]]) or node.target == "view_as"
+        linear |= node.op == "call_module" and isinstance(self.module.get_submodule(node.target), _LINEAR_MODULES)
+        linear |= node.target is torch.einsum and len(changing) == 1
+        if node.target is operations.written or linear or _embeds(self.module, node):
+            return fx.Interpreter.run_node(self, node)
+        raise self._no_rule(node)
+
+    def _normalize(self, node: fx.Node, args: tuple, kwargs: dict):
+        given = dict(p=2.0, dim=1, eps=1e-12) | dict(zip(("p", "dim", "eps"), args[1:], strict=False)) | kwargs
+        if given["p"] != 2:
+            raise self._no_rule(node)
+        x, x0 = args[0], self.reference[node.args[0]]
+        square, square0 = _elementwise(x, x0, torch.square)
+        sums = (each.sum(given["dim"], keepdim=True) for each in (square, square0))
+        r, r0 = _elementwise(*sums, lambda total: 1 / total.sqrt().clamp_min(given["eps"]))
+        return _product(torch.mul, x, r, x0, r0)
 
     def _softmax(self, node: fx.Node, args: tuple, kwargs: dict):
         module = self.module.get_submodule(node.target) if node.op == "call_module" else None

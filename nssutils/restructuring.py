@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import fusion, skip_init
 
-from nssutils import flow, graphs, neurons
+from nssutils import flow, graphs, neurons, operations
 from nssutils.archive import load, save
 from nssutils.errors import NssError
 
@@ -22,8 +22,9 @@ def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, 
 
     `masks` is a Slice or {layer: bool (width,)}. Weights, biases and batch normalisation of dropped neurons go, and so
     do the next layers' weights that read them. Any operation may stand between: where it cannot be made smaller, it
-    gets its inputs at full width (`flow`). The result needs nothing of this package: the same modules, smaller; where
-    the network's own forward() does not do with these, a torch.fx.GraphModule.
+    gets its inputs at full width (`flow`). The result needs nothing of this package (but `operations.written`, where
+    forward() writes into a tensor): the same modules, smaller; where the network's own forward() does not do with
+    these, a torch.fx.GraphModule.
     `fold` multiplies batch normalisation into the layer before it and leaves an Identity: faster, but such a network
     is for use, not for training on. `x` is an example, a batch of any size, for a network whose inputs cannot be
     guessed. With `check` both networks are run on random inputs of its shape (two samples), and compared.
@@ -111,7 +112,7 @@ def _fewer_channels(module: nn.Module, kept: Tensor) -> nn.Module:
 
 def _as_module(traced: fx.GraphModule, through: flow.Flow) -> fx.GraphModule:
     """The network whose graph the flow has, with the tensors that it reads."""
-    where = graphs.device(traced)
+    where = operations.device(traced)
     for name, tensor in through.tensors.items():
         if isinstance(tensor, nn.Parameter):
             traced.register_parameter(name, tensor)
@@ -126,17 +127,17 @@ def _as_module(traced: fx.GraphModule, through: flow.Flow) -> fx.GraphModule:
 def _follow_mode(net: nn.Module, small: fx.GraphModule) -> None:
     """Make dropout that is called as a function a module of the extracted network: read off in eval mode, it would be
     off for good, also where the network is to be trained on."""
-    calls = [node for node in small.graph.nodes if node.target in graphs.DROPOUTS]
+    calls = [node for node in small.graph.nodes if node.target in operations.DROPOUTS]
     if not calls:
         return
     twin = copy.deepcopy(net).train()
-    drops = {node.name: node for node in graphs.trace(twin).graph.nodes if node.target in graphs.DROPOUTS}
+    drops = {node.name: node for node in graphs.trace(twin).graph.nodes if node.target in operations.DROPOUTS}
     for node in calls:
         in_training = drops.get(node.name)
-        if in_training is None or not graphs.training_of(in_training) or graphs.training_of(node):
+        if in_training is None or not operations.training_of(in_training) or operations.training_of(node):
             continue
         name, p = f"{node.name}_module", node.args[1] if len(node.args) > 1 else node.kwargs.get("p", 0.5)
-        small.add_submodule(name, graphs.DROPOUTS[node.target](p))
+        small.add_submodule(name, operations.DROPOUTS[node.target](p))
         with small.graph.inserting_before(node):
             node.replace_all_uses_with(small.graph.call_module(name, (node.args[0],)))
         small.graph.erase_node(node)
@@ -147,9 +148,9 @@ def _follow_mode(net: nn.Module, small: fx.GraphModule) -> None:
 def _fold(small: nn.Module, traced: fx.GraphModule) -> None:
     """Multiply each batch normalisation into the weighted layer that it alone reads, in the network and its trace."""
     for node in traced.graph.nodes:
-        is_norm = node.op == "call_module" and graphs.kind(traced, node) == "norm"
+        is_norm = node.op == "call_module" and operations.kind(traced, node) == "norm"
         source = node.all_input_nodes[0] if is_norm else None
-        if source is None or graphs.kind(traced, source) != "weighted" or len(source.users) > 1:
+        if source is None or operations.kind(traced, source) != "weighted" or len(source.users) > 1:
             continue
         weighted, norm = traced.get_submodule(source.target), traced.get_submodule(node.target)
         if norm.running_mean is None or len(norm.running_mean) != len(weighted.weight):
@@ -165,25 +166,10 @@ def _compare(net: nn.Module, masks: dict[str, Tensor], small: nn.Module, x: Tens
     """Raise RestructuringError unless both networks give the same on random inputs."""
     if x.is_floating_point():
         x = torch.rand(2, *x.shape[1:], generator=torch.Generator().manual_seed(0)).to(x.dtype)
-    x = x[:2].to(graphs.device(net))
+    x = x[:2].to(operations.device(net))
     with neurons.evaluating(net):
-        traced = graphs.trace(net, x)
-        _agree(net(x), traced(x), f"read off as a graph, {type(net).__name__} gives other outputs than by itself")
+        traced = graphs.seen(net, x)
         with neurons.masked(traced, masks):
-            _agree(traced(x), small(x), "the extracted network gives other outputs than the masked network")
-
-
-def _agree(wanted, found, otherwise: str) -> None:
-    for a, b in zip(_tensors(wanted), _tensors(found), strict=True):
-        if not a.is_floating_point():
-            continue
-        off, size = (a.double() - b.double()).abs().max().item(), a.double().abs().max().item()
-        if a.shape != b.shape or not off <= torch.finfo(a.dtype).eps ** 0.5 * max(size, 1e-30):
-            raise RestructuringError(f"{otherwise}: they differ by {off:.3g}, of {size:.3g}.")
-
-
-def _tensors(outputs) -> list[Tensor]:
-    if isinstance(outputs, Tensor):
-        return [outputs]
-    parts = outputs.values() if isinstance(outputs, dict) else outputs if isinstance(outputs, tuple | list) else ()
-    return [tensor for part in parts for tensor in _tensors(part)]
+            off = graphs.differ(traced(x), small(x))
+    if off:
+        raise RestructuringError(f"the extracted network gives other outputs than the masked network: {off}.")

@@ -8,7 +8,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import nn
 
-from nssutils import NssError, models, neurons, settings
+from nssutils import NssError, contribution, models, neurons, settings
 
 HIDDEN = {
     "mlp-mnist": 2, "mlp-fmnist": 2, "alexnet-cifar10": 6, "vgg16-cifar10": 13, "resnet101-cifar10": 100,
@@ -79,7 +79,19 @@ def test_activations_are_seen_however_they_are_called(way):
     mask = {"a": torch.tensor([True, False, True, False, True])}
     with neurons.masked(net, mask), neurons.masked(plain, mask):
         torch.testing.assert_close(net(x), plain(x))
-        assert (neurons.record(net, x)["a"] > 0).any()
+        fires = (neurons.record(net, x)["a"] > 0).flatten(2).any(2).any(0)
+        assert fires.any() and not fires[~mask["a"]].any()
+        with pytest.raises(contribution.ContributionError, match="is masked, expected a whole network"):
+            contribution.deeplift(net, x, torch.zeros(4, dtype=torch.int64))
+
+
+def test_a_forward_put_in_place_of_the_class_s_own_counts():
+    net, x = thin("mlp-mnist")
+    before, way = neurons.record(net, x), net.forward
+    net.forward = lambda x: way(x / 2)
+    assert not torch.allclose(neurons.record(net, x)["0"], before["0"])
+    net.get_submodule("0").forward = lambda x: x[:, :64]  # no Linear any more
+    assert "0" not in neurons.layers(net, x)
 
 
 @pytest.mark.parametrize("name", ["mlp-mnist", "vgg16-cifar10"])

@@ -9,7 +9,7 @@ from literal import Residual
 from literal import nnslicer as literal_nnslicer
 from torch import nn
 
-from nssutils import graphs, models, neurons, nnslicer, restructuring
+from nssutils import graphs, models, neurons, nnslicer, operations, restructuring
 
 
 def by_hand(bias: bool = False) -> nn.Sequential:
@@ -102,7 +102,7 @@ def test_agrees_with_the_literal_algorithm(data, theta, chosen):
         if node.op == "call_module"
     }
     for node in traced.graph.nodes:
-        if graphs.kind(traced, node) == "add":
+        if operations.kind(traced, node) == "add":
             residual = net.get_submodule(next(iter(node.users)).target.rpartition(".")[0])
             mean_of[residual] = tuple(means[each.name] for each in (*node.args, node))
     sites = {
@@ -253,7 +253,7 @@ def test_a_maximum_hands_on_to_all_that_are_it_and_an_adaptive_average_to_its_wi
         nn.Conv2d(1, 1, 1), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d((1, 3)), nn.Flatten(), nn.Linear(3, 2)
     )
     traced = graphs.trace(pooled)
-    maximum, average = (node for node in traced.graph.nodes if graphs.kind(traced, node) in ("maxpool", "pool"))
+    maximum, average = (node for node in traced.graph.nodes if operations.kind(traced, node) in ("maxpool", "pool"))
     passed = nnslicer._spread(traced, maximum, "maxpool", signs, x, torch.tensor([[[[3.0, 2.0]]]]))
     assert passed[0, 0].tolist() == [[1, 1, 0, 1], [0, 0, 1, 0]]
     passed = nnslicer._spread(

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from einops import rearrange, reduce, repeat
 from einops.layers.torch import Rearrange
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 IMAGE = (3, 8, 8)
 
@@ -123,6 +124,28 @@ def asserted(net, x):
     torch._assert(x.shape[1] == 3, "three channels")
     assert x.dim() == 4, x.shape
     return net.head(net.a(x).relu().flatten(1))
+
+
+def shifted_in_time(net, x):
+    y = net.a(x).relu()
+    z = torch.zeros_like(y)
+    z[:, :3] = y[:, 3:]
+    z[:, 3:, 1:] = y[:, :3, :-1]
+    return net.head(net.b(z).relu().mean((2, 3)))
+
+
+class Squashed(torch.autograd.Function):
+    """x sigmoid(x), as written to save memory."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x.sigmoid()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return gradient * (s := x.sigmoid()) * (1 + x * (1 - s))
 
 
 def conv(i, o, k=3, **more):
@@ -273,6 +296,36 @@ NETWORKS = {
     "asks whether it was given several": lambda: (Written(
         lambda n, x: n.head((h[0] if isinstance(h := n.a(x).chunk(2, 1), tuple) else h).relu()),
         a=nn.Linear(5, 8), head=head(4)), (5,)),
+    "checkpoints": lambda: (Written(
+        lambda n, x: n.head(checkpoint(
+            n.c, checkpoint(n.b, n.a(x).relu(), use_reentrant=False).relu(), use_reentrant=True).relu().mean((2, 3))),
+        a=conv(3, 6), b=conv(6, 8), c=conv(8, 5), head=head(5)), IMAGE),
+    "an operation of one's own": lambda: (Written(
+        lambda n, x: n.head(n.b(Squashed.apply(n.a(x).relu())).relu().mean((2, 3))),
+        a=conv(3, 6), b=conv(6, 8), head=head(8)), IMAGE),
+    "writes into a tensor": lambda: (Written(shifted_in_time, a=conv(3, 6), b=conv(6, 8), head=head(8)), IMAGE),
+    "functions in place": lambda: (Written(
+        lambda n, x: n.head((F.leaky_relu_(y := n.a(x), 0.2), torch.sigmoid_(z := n.b(y)), z)[2].mean((2, 3))),
+        a=conv(3, 6), b=conv(6, 8), head=head(8)), IMAGE),
+    "neither and nor not": lambda: (Written(
+        lambda n, x: n.head((y := n.a(x).relu()) * (~(y > 0.2) & (y < 0.9))), a=nn.Linear(5, 8), head=head(8)), (5,)),
+    "powers": lambda: (Written(
+        lambda n, x: n.head(((n.b(n.a(x) ** 2).relu() + 0.1).pow(0.5) * 2).mean((2, 3))),
+        a=conv(3, 6), b=conv(6, 8), head=head(8)), IMAGE),
+    "instance normalisation": lambda: (nn.Sequential(
+        conv(3, 6), nn.InstanceNorm2d(6, affine=True), nn.ReLU(), conv(6, 8), nn.InstanceNorm2d(8), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), head(8)), IMAGE),
+    "transposed, by index, by einsum": lambda: (Written(
+        lambda n, x: n.head(torch.einsum(
+            "ncd,ned->nce", (y := n.up(n.a(x).relu()).relu()).flatten(2)[:, [3, 1, 2]],
+            y.flatten(2).index_select(1, torch.tensor([0, 2, 4]))).flatten(1).relu()),
+        a=conv(3, 6), up=nn.ConvTranspose2d(6, 5, 2, 2), head=head(9)), IMAGE),
+    "a head of cosines": lambda: (Written(
+        lambda n, x: n.head(F.normalize(n.a(x).relu().amax((2, 3)))), a=conv(3, 6), head=head(6)), IMAGE),
+    "the largest and the smallest": lambda: (Written(
+        lambda n, x: n.head(
+            torch.cat([(y := n.a(x).relu()).amax(1), y.tanh().amin(1, keepdim=True)[:, 0]], 1).flatten(1)),
+        a=conv(3, 6), head=head(128)), IMAGE),
     "a convolution that reflects": lambda: (nn.Sequential(
         conv(3, 6), nn.Sigmoid(), nn.AvgPool2d(2), nn.Softplus(), nn.Conv2d(6, 5, 3, padding=1, padding_mode="reflect"),
         nn.ReLU(), nn.Flatten(), head(80)), IMAGE),

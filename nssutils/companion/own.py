@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from nssutils import contribution, graphs, reports, restructuring, samples, slicing
+from nssutils import contribution, graphs, operations, reports, restructuring, samples, slicing
 from nssutils.errors import NssError, near_miss
 from nssutils.studies import your_model
 
@@ -52,7 +52,7 @@ def tour(
     """
     net = _network(source, metric)
     net.eval()
-    where = graphs.device(net)
+    where = operations.device(net)
     train, test = _parted(*_data(data, net), where)
     critical = slicing.semantic_slice(net, *train, metric, theta)
     say(reports.report(net, critical, *test))

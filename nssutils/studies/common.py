@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from nssutils import data, graphs, neurons, restructuring, slicing, training
+from nssutils.models import count_parameters
 from nssutils.settings import Setting
-from nssutils.studies import scores
+from nssutils.studies import answers, scores
 
 # The two metrics that are best in RQ1; its thetas and some above, since on small networks 0.99 leaves out much already.
 CANDIDATE_METRICS = ("deeplift", "taylor")
@@ -32,6 +33,12 @@ def scored_images(setting: Setting, loaded: data.Data) -> tuple[Tensor, Tensor]:
     else:
         keep = data.first_per_class(loaded.y_train, setting.score_size // setting.n_classes)
     return loaded.x_train[keep].to(training.device()), loaded.y_train[keep]
+
+
+def base(net: nn.Module, right: Tensor) -> dict:
+    """The row of a table `base`: the whole network, and which of the test images it recognises, bool (N,)."""
+    row = {"accuracy": right.double().mean().item(), "parameters": count_parameters(net), "images": len(right)}
+    return row | {"right": answers.packed(right)}
 
 
 def masked_accuracy(net: nn.Module, masks, x: Tensor, y: Tensor, reduced: bool = False) -> float:

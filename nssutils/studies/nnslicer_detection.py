@@ -53,8 +53,7 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
         return _learned(net, setting, seed, loaded, theta)
 
     def part(name: str, compute: Callable[[], dict]) -> None:
-        for table, rows in parts.kept("studies.nnslicer_detection.measure", [*key, name], compute).items():
-            tables[table] += rows
+        parts.add(tables, "studies.nnslicer_detection.measure", [*key, name], compute)
 
     part("trees", lambda: {"trees": _described(*learned())})
     chosen = ATTACKS.get(setting.preset, tuple(attacks.ATTACKS))

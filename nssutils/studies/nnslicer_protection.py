@@ -41,7 +41,7 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
         "random": {name: torch.rand(weight.shape, generator=generator) for name, weight in weights.items()},
     }
     cases = [(method, size) for size in IMAGES[setting.preset] for method in (*worths, "everything")]
-    rows, key = [], parts.key(net, setting, seed, loaded, theta=theta, lr=lr)
+    tables, key = {}, parts.key(net, setting, seed, loaded, theta=theta, lr=lr)
     for method, size in tqdm(cases, desc="protection", unit="attacker", file=sys.stderr, mininterval=2):
 
         def attacked(method=method, size=size) -> dict:
@@ -64,10 +64,10 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
             row = {"before": before["accuracy"], "before_target": before["target"], **after}
             return {"protection": [{"method": method, "images": size} | row]}
 
-        rows += parts.kept("studies.nnslicer_protection.measure", [*key, method, size], attacked)["protection"]
+        parts.add(tables, "studies.nnslicer_protection.measure", [*key, method, size], attacked)
     whole = _judged(net, loaded)
     base = {"accuracy": whole["accuracy"], "parameters": count_parameters(net), "images": len(loaded.y_test)}
-    return {"base": [base], "whole": [whole], "protection": rows}
+    return {"base": [base], "whole": [whole], **tables}
 
 
 def _judged(net: nn.Module, loaded: data.Data) -> dict[str, float]:

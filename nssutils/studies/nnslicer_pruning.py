@@ -112,11 +112,7 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
     todo = [(subset, classes) for classes in _subsets(setting.n_classes, sizes, seed)]
     todo += [(tuned, method) for method in ("nnslicer", "all classes", "weight")]
     for compute, what in tqdm(todo, desc="subsets, tuned", file=sys.stderr, mininterval=2):
-        part = parts.kept(
-            "studies.nnslicer_pruning.measure", [*key, what], partial(compute, what)
-        )  # fmt: skip
-        for name, rows in part.items():
-            tables[name] += rows
+        parts.add(tables, "studies.nnslicer_pruning.measure", [*key, what], partial(compute, what))
     base = {"accuracy": _share(whole == loaded.y_test), "parameters": count_parameters(net)}
     return {"base": [base | {"images": len(loaded.y_test)}], **tables}
 

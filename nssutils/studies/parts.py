@@ -35,6 +35,12 @@ def kept(study: str, key: list, compute: Callable[[], dict]) -> dict:
     return json.loads(json.dumps(found))  # as it comes from the file, so that the first time is as the second
 
 
+def add(tables: dict[str, list[dict]], study: str, key: list, compute: Callable[[], dict]) -> None:
+    """Append the rows of `kept` to the tables of their names."""
+    for name, rows in kept(study, key, compute).items():
+        tables.setdefault(name, []).extend(rows)
+
+
 def _read(file: Path) -> dict | None:
     """What a file of the cache has; None where there is none. What is damaged or another's is set aside."""
     if not file.exists():

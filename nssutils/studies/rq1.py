@@ -39,7 +39,7 @@ def measure(
     slices = selections(scores.of(net, x, y, **readings))
     base = training.correct(net, x_test, y_test, reduced=setting.reduced_evaluation)
     apart = _deeparc(net, x[: deeparc.BATCH], x_test, y_test, base, setting)  # first, as it may refuse
-    found: dict[str, list[dict]] = {"points": [], "layers": []}
+    found: dict[str, list[dict]] = {}
     for metric in contribution.METRICS:
 
         def judged(metric=metric) -> dict:
@@ -48,11 +48,9 @@ def measure(
             return {"points": points, "layers": layers}
 
         key = parts.key(net, setting, seed, loaded, metric=metric, **readings)
-        for name, rows in parts.kept("studies.rq1.measure", key, judged).items():
-            found[name] += rows
-    whole_network = {"parameters": count_parameters(net), "images": len(base)}
+        parts.add(found, "studies.rq1.measure", key, judged)
     return {
-        "base": [{"accuracy": base.double().mean().item(), **whole_network, "right": answers.packed(base)}],
+        "base": [common.base(net, base)],
         **found,
         **apart,
         "seconds": _seconds(net, x, y, setting, taylor_batch),

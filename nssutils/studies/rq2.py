@@ -96,13 +96,9 @@ def measure(
     tables: dict[str, list[dict]] = {}
     key = parts.key(net, setting, seed, loaded, tolerance=tolerance, finetune=finetune, **readings)
     for pruner in tqdm(pruning.PRUNERS, desc="pruning", unit="pruner", file=sys.stderr, mininterval=2):
-        for name, rows in parts.kept("studies.rq2.measure", [*key, pruner], partial(pruned, pruner)).items():
-            tables[name] = tables.get(name, []) + rows
+        parts.add(tables, "studies.rq2.measure", [*key, pruner], partial(pruned, pruner))
     return {
-        "base": [
-            {"accuracy": base.double().mean().item(), "parameters": count_parameters(net)}
-            | {"images": len(base), "right": answers.packed(base)}
-        ],
+        "base": [common.base(net, base)],
         "slices": [
             {"tolerance": given}
             | common.described(one)

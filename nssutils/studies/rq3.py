@@ -81,11 +81,8 @@ def measure(
             for method in readaptation.METHODS
         }
         for name, step in tqdm(steps.items(), desc=f"repair, {attack}", file=sys.stderr):
-            part = parts.kept(
-                "studies.rq3.measure", [*key, attack, name], lambda step=step, attacked=attacked: step(attacked())
-            )
-            for table, rows in part.items():
-                tables[table] += rows
+            part = [*key, attack, name]
+            parts.add(tables, "studies.rq3.measure", part, lambda step=step, attacked=attacked: step(attacked()))
     test, reduced = (loaded.x_test, loaded.y_test), setting.reduced_evaluation
     base = {"accuracy": training.evaluate(net, *test, reduced=reduced), "parameters": count_parameters(net)}
     accuracy = common.sliced_correct(net, chosen.critical, *test, setting).double().mean().item()

@@ -80,9 +80,7 @@ def measure(setting: Setting, seed: int, loaded: data.Data) -> dict:
     found: dict[str, list[dict]] = {"points": [], "slices": []}
     key = parts.key(net, setting, seed, loaded)
     for reading, value in tqdm([("this book", ""), *varied], desc="readings", file=sys.stderr, mininterval=2):
-        part = parts.kept("studies.sensitivity.measure", [*key, reading, value], partial(read, reading, value))
-        for name, rows in part.items():
-            found[name] += rows
+        parts.add(found, "studies.sensitivity.measure", [*key, reading, value], partial(read, reading, value))
     whole = {"accuracy": base.double().mean().item(), "parameters": count_parameters(net), "images": len(base)}
     tables = {"base": [whole], **found}
     if setting.model == "mlp":

@@ -10,7 +10,7 @@ from nssutils import costs, data, freezing, graphs, incremental, neurons, readap
 from nssutils.errors import NssError
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
-from nssutils.studies import answers, common, rq1, scores
+from nssutils.studies import common, rq1, scores
 
 # Images of the training set for a repair, and as many of the new classes.
 IMAGES = {"smoke": 400, "quick": 2_000, "overnight": 5_000, "paper": 10_000}
@@ -38,10 +38,7 @@ def measure(
     some = data.first_per_class(loaded.y_train, common.sized(IMAGES, setting) // setting.n_classes)
     x_some, y_some = (part[some].to(training.device()) for part in (loaded.x_train, loaded.y_train))
     return {
-        "base": [
-            {"accuracy": base.double().mean().item(), "parameters": count_parameters(net), "images": len(base)}
-            | {"right": answers.packed(base)}
-        ],
+        "base": [common.base(net, base)],
         "points": points,
         "layers": layers,
         "shrunk": [{"metric": metric, "theta": theta} | shrunk(net, critical, x_test, y_test)],
