@@ -211,7 +211,7 @@ def typed(net, x):
         (kept, "'mul_' changes 'relu', too"),
         (into, "'mul' writes into a tensor"),
         (lower_precision, "turns autocast on or off"),
-        (matched, "asks for the class of a value"),
+        (matched, "asks for the class of a value by `match`"),
         (typed, "gives other outputs than by itself"),
     ],
 )

@@ -300,6 +300,8 @@ NETWORKS = {
         lambda n, x: n.head(checkpoint(
             n.c, checkpoint(n.b, n.a(x).relu(), use_reentrant=False).relu(), use_reentrant=True).relu().mean((2, 3))),
         a=conv(3, 6), b=conv(6, 8), c=conv(8, 5), head=head(5)), IMAGE),
+    "units put together in reverse": lambda: (Written(
+        lambda n, x: n.head(torch.stack(n.a(x).relu().unbind(1)[::-1], 1)), a=nn.Linear(5, 8), head=head(8)), (5,)),
     "an operation of one's own": lambda: (Written(
         lambda n, x: n.head(n.b(Squashed.apply(n.a(x).relu())).relu().mean((2, 3))),
         a=conv(3, 6), b=conv(6, 8), head=head(8)), IMAGE),
