@@ -39,6 +39,10 @@ class Smaller:
     columns: Tensor
     shift: Tensor | None = None
 
+    @property
+    def whole(self) -> bool:
+        return bool(self.rows.all() and self.columns.all() and self.shift is None)
+
 
 @dataclass(frozen=True)
 class Cut:

@@ -37,34 +37,45 @@ def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, 
                 f"layer {name!r} keeps no neuron, expected at least one: nothing would reach the rest."
             )
     net = graphs.unwrapped(net)
-    small = copy.deepcopy(net).eval()
-    traced = graphs.trace(small, x)
-    through = neurons.followed(traced, masks, x)
-    sample, dtype = graphs.like(traced), next(net.parameters()).dtype
-    for name, left in through.modules.items():
-        smaller = _smaller(traced.get_submodule(name), left)
-        for root in (small, traced):  # the traced network has containers of its own
-            root.set_submodule(name, smaller)
+    with neurons.evaluating(net):
+        traced = graphs.trace(net, x)
+        through = neurons.followed(traced, masks, x)
+    fewer = {name: left for name, left in through.modules.items() if not left.whole}
+    small = _copied(net, {name: _smaller(net.get_submodule(name), left) for name, left in fewer.items()}).eval()
     if not through.plain:
-        small = traced = _as_module(traced, through)
+        small = traced = _as_module(small, traced, through)
         _follow_mode(net, small)
     if fold:
         _fold(small, traced)
     if check:
-        _compare(net, masks, small, torch.empty(2, *sample, dtype=dtype) if x is None else x)
+        dtype = next(net.parameters()).dtype
+        _compare(net, masks, small, torch.empty(2, *graphs.like(traced), dtype=dtype) if x is None else x)
     return small
+
+
+def _copied(net: nn.Module, others: dict[str, nn.Module]) -> nn.Module:
+    """A copy of the network with other modules in the place of some, whose own tensors are not copied."""
+    modules = [module for name, module in net.named_modules(remove_duplicate=False) if name not in others]
+    held = {id(tensor) for module in modules for tensor in _own(module)}
+    gone = [tensor for name in others for tensor in _own(net.get_submodule(name))]
+    copied = copy.deepcopy(net, {id(tensor): tensor for tensor in gone if id(tensor) not in held})
+    for name, module in others.items():
+        copied.set_submodule(name, module)
+    return copied
+
+
+def _own(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(recurse=False), *module.buffers(recurse=False)]
 
 
 def _smaller(module: nn.Module, left: flow.Smaller) -> nn.Module:
     """The module with only the rows and columns that are left."""
-    if left.rows.all() and left.columns.all() and left.shift is None:
-        return module
     rows, columns = left.rows, left.columns
     weight = module.weight.detach() if module.weight is not None else None
     if isinstance(module, nn.Linear):
         new = _like(module, nn.Linear, int(columns.sum()), int(rows.sum()), _biased(module, left))
         with torch.no_grad():
-            new.weight.copy_(weight[_on(rows, weight)][:, _on(columns[0], weight)])
+            new.weight.copy_(_picked(weight, rows, columns[0]))
     elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
         live = columns.any(1)
         same = {key: getattr(module, key) for key in ("kernel_size", "stride", "padding", "dilation", "padding_mode")}
@@ -73,7 +84,7 @@ def _smaller(module: nn.Module, left: flow.Smaller) -> nn.Module:
             module, of, int(columns.sum()), int(rows.sum()), bias=_biased(module, left), groups=int(live.sum()), **same
         )
         by_group = zip(weight.chunk(len(columns)), rows.view(len(columns), -1), columns, strict=True)
-        parts = [w[_on(r, w)][:, _on(c, w)] for w, r, c in by_group if c.any()]
+        parts = [_picked(w, r, c) for w, r, c in by_group if c.any()]
         with torch.no_grad():
             new.weight.copy_(torch.cat(parts))
     else:
@@ -83,6 +94,11 @@ def _smaller(module: nn.Module, left: flow.Smaller) -> nn.Module:
         with torch.no_grad():
             new.bias.copy_((bias if left.shift is None else bias.double() + left.shift)[rows])
     return new.train(module.training)
+
+
+def _picked(weight: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    rows, columns = (mask.nonzero()[:, 0].to(weight.device) for mask in (rows, columns))
+    return weight.index_select(0, rows).index_select(1, columns)
 
 
 def _on(mask: Tensor, tensor: Tensor) -> Tensor:
@@ -110,18 +126,22 @@ def _fewer_channels(module: nn.Module, kept: Tensor) -> nn.Module:
     return new
 
 
-def _as_module(traced: fx.GraphModule, through: flow.Flow) -> fx.GraphModule:
-    """The network whose graph the flow has, with the tensors that it reads."""
-    where = operations.device(traced)
+def _as_module(copied: nn.Module, traced: fx.GraphModule, through: flow.Flow) -> fx.GraphModule:
+    """The network whose graph the flow has, with the tensors that it reads, of the modules of a copy."""
+    where = operations.device(copied)
+    for node in through.graph.nodes:
+        if node.op == "get_attr" and "." not in node.target and hasattr(traced, node.target):
+            if not hasattr(copied, node.target):  # a constant that forward() makes
+                copied.register_buffer(node.target, operations.attribute(traced, node.target).clone())
     for name, tensor in through.tensors.items():
         if isinstance(tensor, nn.Parameter):
-            traced.register_parameter(name, tensor)
+            copied.register_parameter(name, tensor)
         else:
-            traced.register_buffer(name, tensor.to(where))
-    small = fx.GraphModule(traced, through.graph, type(traced).__name__)
+            copied.register_buffer(name, tensor.to(where))
+    small = fx.GraphModule(copied, through.graph, type(copied).__name__)
     small.graph.eliminate_dead_code()
     small.graph.lint()
-    return fx.GraphModule(small, small.graph, type(traced).__name__)  # without what only dead code read
+    return fx.GraphModule(small, small.graph, type(copied).__name__)  # without what only dead code read
 
 
 def _follow_mode(net: nn.Module, small: fx.GraphModule) -> None:
@@ -146,19 +166,18 @@ def _follow_mode(net: nn.Module, small: fx.GraphModule) -> None:
 
 
 def _fold(small: nn.Module, traced: fx.GraphModule) -> None:
-    """Multiply each batch normalisation into the weighted layer that it alone reads, in the network and its trace."""
+    """Multiply each batch normalisation into the weighted layer that it alone reads; `traced` says what reads what."""
     for node in traced.graph.nodes:
         is_norm = node.op == "call_module" and operations.kind(traced, node) == "norm"
         source = node.all_input_nodes[0] if is_norm else None
         if source is None or operations.kind(traced, source) != "weighted" or len(source.users) > 1:
             continue
-        weighted, norm = traced.get_submodule(source.target), traced.get_submodule(node.target)
+        weighted, norm = small.get_submodule(source.target), small.get_submodule(node.target)
         if norm.running_mean is None or len(norm.running_mean) != len(weighted.weight):
             continue
         fuse = fusion.fuse_linear_bn_eval if isinstance(weighted, nn.Linear) else fusion.fuse_conv_bn_eval
         for path, module in ((source.target, fuse(weighted, norm)), (node.target, nn.Identity())):
-            for root in (small, traced):
-                root.set_submodule(path, module)
+            small.set_submodule(path, module)
 
 
 @torch.no_grad()

@@ -332,7 +332,7 @@ def _factories() -> Iterator[None]:
 
 def functional(traced: fx.GraphModule) -> fx.GraphModule:
     """The graph with values that an operation changes in place read from that operation by all who come after."""
-    order = {node: i for i, node in enumerate(traced.graph.nodes)}
+    order, moved = {node: i for i, node in enumerate(traced.graph.nodes)}, False
     for node in list(traced.graph.nodes):
         if node.kwargs.get("out") is not None or node.target in (operator.setitem, operator.delitem):
             raise operations.UnsupportedNetwork(
@@ -340,6 +340,7 @@ def functional(traced: fx.GraphModule) -> fx.GraphModule:
             )
         if operations.in_place(traced, node) and isinstance(base := node.args[0], fx.Node):
             later = [user for user in base.users if order[user] > order[node]]
+            moved |= bool(later)
             for user in later:
                 user.replace_input_with(base, node)
             for other in _sharing(traced, base) - {base, node}:
@@ -349,7 +350,8 @@ def functional(traced: fx.GraphModule) -> fx.GraphModule:
                         "expected a forward() that makes new tensors."
                     )
     traced.meta["functional"] = True
-    traced.recompile()
+    if moved:
+        traced.recompile()
     return traced
 
 

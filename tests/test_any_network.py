@@ -293,3 +293,17 @@ class Odd(nn.Module):
 
     def forward(self, x):
         return self.b(torch.topk(self.a(x).relu(), 6).values)
+
+
+def test_extraction_copies_what_it_keeps_and_no_more():
+    """What other modules share stays theirs, whole modules stay tied, and nothing is the original's."""
+    a, b, c = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 6)
+    c.weight = b.weight
+    net = Written(lambda n, x: n.d(n.c(n.b(n.a(x).relu()).relu()).relu()), a=a, b=b, c=c, d=nn.Linear(6, 2), e=b)
+    masks = {"a": torch.arange(6) < 3, "b": torch.ones(6, dtype=torch.bool)}
+    small = restructuring.extract(net, masks)
+    theirs = {tensor.data_ptr() for tensor in net.parameters()}
+    assert not any(tensor.data_ptr() in theirs for tensor in small.parameters())
+    assert small.b.weight.shape == (6, 3) and torch.equal(small.c.weight, c.weight)
+    whole = restructuring.extract(net, {"a": torch.ones(6, dtype=torch.bool)})
+    assert whole.b.weight is whole.c.weight is whole.e.weight
