@@ -40,6 +40,7 @@ def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, 
     with neurons.evaluating(net):
         traced = graphs.trace(net, x)
         through = neurons.followed(traced, masks, x)
+    sample, dtype = graphs.like(traced), next(net.parameters()).dtype
     fewer = {name: left for name, left in through.modules.items() if not left.whole}
     small = _copied(net, {name: _smaller(net.get_submodule(name), left) for name, left in fewer.items()}).eval()
     if not through.plain:
@@ -48,8 +49,7 @@ def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, 
     if fold:
         _fold(small, traced)
     if check:
-        dtype = next(net.parameters()).dtype
-        _compare(net, masks, small, torch.empty(2, *graphs.like(traced), dtype=dtype) if x is None else x)
+        _compare(net, masks, small, torch.empty(2, *sample, dtype=dtype) if x is None else x)
     return small
 
 
