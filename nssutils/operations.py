@@ -55,7 +55,8 @@ FUNCTIONS = {
         F.hardswish, F.hardtanh, F.hardsigmoid, F.sigmoid, torch.sigmoid, F.tanh, torch.tanh, F.softplus, F.softsign,
         F.logsigmoid, torch.exp, torch.sqrt, torch.rsqrt, torch.abs, torch.square, torch.neg, operator.neg, torch.sin,
         torch.cos, torch.log, torch.clamp, torch.erf, torch.erf_, F.leaky_relu_, F.elu_, F.selu_, F.celu_, F.hardtanh_,
-        torch.sigmoid_, torch.tanh_, torch.clamp_,
+        torch.sigmoid_, torch.tanh_, torch.clamp_, torch.clamp_min, torch.clamp_max, torch.reciprocal, torch.log1p,
+        torch.expm1, torch.selu, torch.celu, F.hardsigmoid, F.threshold, F.softshrink, F.hardshrink, F.tanhshrink,
     ),
     "maxpool": (
         F.max_pool1d, F.max_pool2d, F.max_pool3d, torch.max_pool1d, torch.max_pool2d, F.adaptive_max_pool1d,
@@ -90,7 +91,7 @@ FUNCTIONS = {
 _METHODS = {
     "activation": (
         "relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_", "exp", "sqrt", "rsqrt", "abs", "square", "neg",
-        "clamp",
+        "clamp", "clamp_min", "clamp_max", "reciprocal", "log", "log1p", "expm1", "sin", "cos", "erf", "hardshrink",
     ),
     "same": ("contiguous", "clone", "detach", "float", "to", "type_as"),
     "reshape": ("flatten", "view", "reshape", "squeeze", "unsqueeze", "unflatten"),

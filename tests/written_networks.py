@@ -312,7 +312,7 @@ NETWORKS = {
     "neither and nor not": lambda: (Written(
         lambda n, x: n.head((y := n.a(x).relu()) * (~(y > 0.2) & (y < 0.9))), a=nn.Linear(5, 8), head=head(8)), (5,)),
     "powers": lambda: (Written(
-        lambda n, x: n.head(((n.b(n.a(x) ** 2).relu() + 0.1).pow(0.5) * 2).mean((2, 3))),
+        lambda n, x: n.head(((n.b(n.a(x) ** 2).clamp_min(0) + 0.1).pow(0.5).log1p() * 2).mean((2, 3)).reciprocal()),
         a=conv(3, 6), b=conv(6, 8), head=head(8)), IMAGE),
     "instance normalisation": lambda: (nn.Sequential(
         conv(3, 6), nn.InstanceNorm2d(6, affine=True), nn.ReLU(), conv(6, 8), nn.InstanceNorm2d(8), nn.ReLU(),
