@@ -35,10 +35,7 @@ def measure(
     test = loaded.x_test.to(training.device()), loaded.y_test
     base = training.correct(net, *test, reduced=setting.reduced_evaluation)
     return {
-        "base": [
-            {"accuracy": base.double().mean().item(), "parameters": count_parameters(net)}
-            | {"images": len(base), "right": answers.packed(base)}
-        ],
+        "base": [common.base(net, base)],
         "curve": _curve(net, at_neurons, test, base, setting),
         "sizes": _sizes(net, loaded.x_test[:SHOWN], means, theta),
         "seconds": _seconds(net, setting, loaded, means, theta),
