@@ -99,21 +99,25 @@ def judge(model: "RandomForestClassifier", clean: Tensor, adversarial: Tensor) -
 def reactions(
     net: nn.Module, x: Tensor, means: nnslicer.Profile, theta: float, batch_size: int = 100
 ) -> dict[str, np.ndarray | sparse.csc_matrix]:  # fmt: skip
-    """What a network does with images x, in four ways, each (N, features).
+    """What a network does with images x, in five ways, each (N, features).
 
     synapses: the contributions of all synapses to the predicted class, as NNSlicer's paper has it (Section 6.1), of
     which most are zero; inner synapses: the same without those of the last layer, which tell the prediction itself,
-    since only those of the predicted output contribute; neurons: the contributions of all hidden neurons; feature map:
-    the values of the same neurons (means over space).
+    since only those of the predicted output contribute; synapses, all outputs: their contributions to every output
+    alike; neurons: the contributions of all hidden neurons to the predicted class; feature map: the values of the same
+    neurons (means over space).
     """
-    rows: dict[str, list] = {"synapses": [], "inner synapses": [], "neurons": []}
+    rows: dict[str, list] = {"synapses": [], "inner synapses": [], "synapses, all outputs": [], "neurons": []}
     for images in bars.over(x.split(batch_size), "features"):
-        predicted = training.logits(net, images).argmax(1)
-        found = nnslicer.contributions(net, images, predicted, means, theta, batch_size=batch_size)
+        logits = training.logits(net, images)
+        found = nnslicer.contributions(net, images, logits.argmax(1), means, theta, batch_size=batch_size)
         flat = [value.flatten(1).cpu() for value in found.synapses.values()]
         rows["synapses"].append(sparse.csr_matrix(torch.cat(flat, 1).numpy()))
         rows["inner synapses"].append(sparse.csr_matrix(torch.cat(flat[:-1], 1).numpy()))
         rows["neurons"].append(torch.cat(list(found.neurons.values()), 1).cpu().numpy())
+        found = nnslicer.contributions(net, images, torch.ones_like(logits), means, theta, batch_size=batch_size)
+        flat = [value.flatten(1).cpu() for value in found.synapses.values()]
+        rows["synapses, all outputs"].append(sparse.csr_matrix(torch.cat(flat, 1).numpy()))
     values = torch.cat([value.squeeze(2) for value in neurons.record(net, x).values()], 1)
     whole = {kind: sparse.vstack(parts, "csr") for kind, parts in rows.items() if kind != "neurons"}
     return whole | {"neurons": np.concatenate(rows["neurons"]), "feature map": values.cpu().numpy()}

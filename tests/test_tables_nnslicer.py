@@ -56,7 +56,9 @@ def applied(seed=0):
     """Results of the three applications."""
     kinds = page.FEATURES
     detection = [
-        {"attack": "FGSM_8", "features": kind, "misled": 40, "precision": 0.5, "recall": 0.2 + 0.1 * i, "f1": 0.3}
+        {"attack": "FGSM_8", "features": kind, "against": against, "misled": 40}
+        | {"precision": 0.5, "recall": found + 0.1 * i, "f1": 0.3}
+        for against, found in (("answer", 0.2), ("label", 0.5))
         for i, kind in enumerate(kinds)
     ]
     found = {
@@ -107,10 +109,14 @@ def test_the_applications_stand_beside_the_printed_numbers(here):
     tables.nnslicer_table4(detection, "t")
     rows = {row[0]: row[1:] for row in body(here, "t")[2:]}
     assert rows["FGSM_8"][:2] == ["80%", "0.50 / 0.20 / 0.30"]
-    assert rows["FGSM_8"][5:7] == ["0.84 / 1.00 / 0.92", "0.62 / 0.55 / 0.58"]
-    assert rows["JSMA"][:5] == ["–"] * 5 and rows["JSMA"][5] == "0.85 / 1.00 / 0.92"
-    assert rows["SaltAndPepper"][5] == "–" and rows["average"][5] == "0.83 / 1.00 / 0.91"
+    assert rows["FGSM_8"][6:8] == ["0.84 / 1.00 / 0.92", "0.62 / 0.55 / 0.58"]
+    assert rows["JSMA"][:6] == ["–"] * 6 and rows["JSMA"][6] == "0.85 / 1.00 / 0.92"
+    assert rows["SaltAndPepper"][6] == "–" and rows["average"][6] == "0.83 / 1.00 / 0.91"
     assert len(rows) == 14 + 4 + 2
+    tables.nnslicer_readings(detection, "v")
+    rows = body(here, "v")[1:]
+    assert rows[1] == ["synapses", "0.50 / 0.20 / 0.30", "0.50 / 0.50 / 0.30"]
+    assert rows[6] == ["paper: NNSlicer", "0.83 / 1.00 / 0.91", ""] and len(rows) == 1 + 5 + 3
     tables.nnslicer_trees(detection, "w")
     assert body(here, "w")[2] == ["synapses", "1,000 images", "11", "5.00 ± 0.00"]
     tables.nnslicer_pruned(pruning, "p")
@@ -132,7 +138,7 @@ def test_what_failed_is_named_and_smoke_has_nothing_printed_beside(here):
     tables.nnslicer_table4([result("nnslicer_detection", failed, 0, "resnet10-cifar10", "smoke")], "t")
     rows = {row[0]: row[1:] for row in body(here, "t")[2:]}
     assert rows["FGSM_2"][0] == "could not be made" and rows["FGSM_4"][0] == "–"
-    assert all(row[5:] == ["–"] * 3 for name, row in rows.items() if name != "always yes")
+    assert all(row[6:] == ["–"] * 3 for name, row in rows.items() if name != "always yes")
     pruned = applied()["nnslicer_pruning"].tables
     tables.nnslicer_pruned([result("nnslicer_pruning", pruned, 0, "resnet10-cifar10", "smoke")], "p")
     assert {row[4] for row in body(here, "p")[2:]} == {"–"}
@@ -152,8 +158,8 @@ def test_the_claims_of_the_applications_are_judged():
 @pytest.mark.parametrize(
     "draw",
     [tables.nnslicer_base, tables.nnslicer_seconds, tables.nnslicer_detection, tables.nnslicer_table4,
-     tables.nnslicer_trees, tables.nnslicer_pruned, tables.nnslicer_tuned, tables.nnslicer_protected,
-     figures.nnslicer_fig3],
+     tables.nnslicer_readings, tables.nnslicer_trees, tables.nnslicer_pruned, tables.nnslicer_tuned,
+     tables.nnslicer_protected, figures.nnslicer_fig3],
 )  # fmt: skip
 def test_nothing_to_show_says_so(here, draw):
     draw([], "n")

@@ -27,7 +27,8 @@ def nnslicer_detects(evidence: Evidence, numbers: Numbers, measure: str, than: s
     trees that see something else."""
     values, printed = [], peer_table("nnslicer_table4").query("attack == 'Average'").set_index("method")[measure]
     for one in evidence.group("nnslicer_detection"):
-        means = frame([one], "detection").groupby("features")[measure].mean()
+        rows = frame([one], "detection").query("against == 'answer'")
+        means = rows.groupby("features")[measure].mean()
         values.append(means["synapses"] - (means[than] if than else 0.0))
     if than:
         return ahead(over_networks(values), paper=f"{100 * (printed['nnslicer'] - printed['featuremap']):.0f} points")

@@ -12,7 +12,7 @@ from nssutils.companion.fragments import beside_paper, peer_numbers, peer_table
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import interval, or_nothing
 
-FEATURES = ("synapses", "inner synapses", "neurons", "feature map")
+FEATURES = ("synapses", "inner synapses", "synapses, all outputs", "neurons", "feature map")
 PRINTED = {"nnslicer": "NNSlicer", "featuremap": "FeatureMap", "effectivepath": "EffectivePath"}
 METHODS = {
     "nnslicer": "NNSlicer, these classes", "all classes": "NNSlicer, all classes", "weight": "weight",
@@ -26,7 +26,7 @@ def nnslicer_table4(found: list[Result], label: str) -> Markdown:
     """Precision, recall and F1 of the trees on each attack, by what they see, beside NNSlicer's Table 4."""
     printed = peer_table("nnslicer_table4").pivot(index="attack", columns="method", values=list(MEASURES)).astype(float)
     printed = printed.iloc[:0] if found[0].preset == "smoke" else printed
-    rows, attacks = results.frame(found, "detection"), results.frame(found, "attacks")
+    rows, attacks = _told(found, "answer"), results.frame(found, "attacks")
     failed, table = {row["attack"] for one in found for row in one.tables["failed"]}, []
     for attack in [*ATTACKS, *GAPS]:
         mine = rows[rows["attack"] == attack] if len(rows) else rows
@@ -46,6 +46,30 @@ def nnslicer_table4(found: list[Result], label: str) -> Markdown:
         "those without the paper's are not among its seventeen. Last, what a detector has that always says yes."
     )
     return fragments.table(pd.DataFrame([*table, average, always]), label, caption, found, note=note)
+
+
+def _told(found: Sequence[Result], against: str) -> pd.DataFrame:
+    rows = results.frame(found, "detection")
+    return rows[rows["against"] == against] if len(rows) else rows
+
+
+@or_nothing
+def nnslicer_readings(found: list[Result], label: str) -> Markdown:
+    """What the trees tell on average over the attacks, held against the network's answer or the image's label."""
+    by_answer, by_label = _told(found, "answer"), _told(found, "label")
+    table = [
+        {"what the tree sees": kind}
+        | {"against the network's answer": _three(by_answer[by_answer["features"] == kind])}
+        | {"against the image's label": _three(by_label[by_label["features"] == kind])}
+        for kind in FEATURES
+    ]
+    average = peer_table("nnslicer_table4").pivot(index="attack", columns="method", values=list(MEASURES)).astype(float)
+    for method, title in PRINTED.items() if found[0].preset != "smoke" else ():
+        printed = _printed(average, "Average", method)
+        table.append({"what the tree sees": f"paper: {title}", "against the network's answer": printed})
+    caption = "Precision / recall / F1 on average over the attacks, by what the tree's class is held against."
+    note = "The paper says that it is the network's answer. The label is that of the image before the attack."
+    return fragments.table(pd.DataFrame(table).fillna(""), label, caption, found, note=note)
 
 
 def _three(rows: pd.DataFrame) -> str:
