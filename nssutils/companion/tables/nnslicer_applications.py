@@ -73,6 +73,8 @@ def nnslicer_readings(found: list[Result], label: str) -> Markdown:
 
 
 def _three(rows: pd.DataFrame) -> str:
+    if rows.empty:
+        return "–"
     means = rows.groupby("seed")[list(MEASURES)].mean().mean()
     return " / ".join(f"{means[measure]:.2f}" for measure in MEASURES)
 
@@ -87,7 +89,7 @@ def _printed(printed: pd.DataFrame, attack: str, method: str) -> str:
 def nnslicer_trees(found: list[Result], label: str) -> Markdown:
     """How large the trees are, and how often they take a normal test image for another class."""
     rows, table = results.frame(found, "trees"), []
-    for kind in FEATURES:
+    for kind in filter(set(rows["features"]).__contains__, FEATURES):
         mine = rows[rows["features"] == kind]
         table.append(
             {"what the tree sees": kind, "learned from": f"{mine['normal'].iloc[0]:,} images"}
