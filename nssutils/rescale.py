@@ -141,10 +141,16 @@ class Rescale(graphs.Visitor):
 
     def _norm(self, node: fx.Node, args: tuple, kwargs: dict):
         module = self.module.get_submodule(node.target) if node.op == "call_module" else None
+        instances = isinstance(module, nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d)
+        if instances and module.running_mean is None:  # of each sample by itself
+            x, x0 = args[0], self._before(node.args[0])
+            y = _standardised(x, x[-1:].detach() if x0 is None else x0, tuple(range(2, x.dim())), module.eps, True)
+            by_channel = (1, -1, *[1] * (x.dim() - 2))
+            return y if module.weight is None else y * module.weight.view(by_channel) + module.bias.view(by_channel)
         if (module is not None and module.running_mean is None) or (module is None and args[1:2] == (None,)):
             raise ContributionError(
-                f"DeepLIFT has no rule for {node.name!r}: it normalises with the statistics of what it is given; "
-                f"{_OTHER_METRICS}."
+                f"DeepLIFT has no rule for {node.name!r}: it normalises with the batch's own statistics, so that one "
+                f"sample's values depend on the others; {_OTHER_METRICS}."
             )
         return fx.Interpreter.run_node(self, node)
 

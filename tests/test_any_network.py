@@ -64,8 +64,7 @@ def attributed(net, x, target):
 
 
 REFUSED = {
-    "BN with the batch's statistics": "the statistics of what it is given",
-    "instance normalisation": "the statistics of what it is given",
+    "BN with the batch's statistics": "the batch's own statistics",
     "something else": "no rule for 'sort'",
     "neither and nor not": "no rule for 'gt'",
     "an operation of one's own": "no rule for 'squashed' .Squashed.",
