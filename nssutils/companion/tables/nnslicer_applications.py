@@ -13,6 +13,7 @@ from nssutils.companion.results import Result
 from nssutils.companion.tables.common import interval, or_nothing
 
 FEATURES = ("synapses", "inner synapses", "synapses, all outputs", "neurons", "feature map")
+BY_ATTACK = ("synapses", "synapses, all outputs", "neurons", "feature map")  # as many as a page is wide
 PRINTED = {"nnslicer": "NNSlicer", "featuremap": "FeatureMap", "effectivepath": "EffectivePath"}
 METHODS = {
     "nnslicer": "NNSlicer, these classes", "all classes": "NNSlicer, all classes", "weight": "weight",
@@ -34,10 +35,10 @@ def nnslicer_table4(found: list[Result], label: str) -> Markdown:
         if len(mine):
             theirs = attacks[attacks["attack"] == attack]
             row["misled"] = f"{100 * theirs['misled'].sum() / theirs['images'].sum():.0f}%"
-        row |= {kind: _three(mine[mine["features"] == kind]) if len(mine) else "–" for kind in FEATURES}
+        row |= {kind: _three(mine[mine["features"] == kind]) if len(mine) else "–" for kind in BY_ATTACK}
         row |= {f"paper: {title}": _printed(printed, attack, method) for method, title in PRINTED.items()}
         table.append(row)
-    average = {"attack": "average", "misled": ""} | {kind: _three(rows[rows["features"] == kind]) for kind in FEATURES}
+    average = {"attack": "average", "misled": ""} | {kind: _three(rows[rows["features"] == kind]) for kind in BY_ATTACK}
     average |= {f"paper: {title}": _printed(printed, "Average", method) for method, title in PRINTED.items()}
     always = dict.fromkeys(average, "0.50 / 1.00 / 0.67") | {"attack": "always yes", "misled": ""}
     caption = "Precision / recall / F1 of trees that tell adversarial images by their slices, by what they see."
