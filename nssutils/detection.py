@@ -111,16 +111,18 @@ def reactions(
     for images in bars.over(x.split(batch_size), "features"):
         logits = training.logits(net, images)
         found = nnslicer.contributions(net, images, logits.argmax(1), means, theta, batch_size=batch_size)
-        flat = [value.flatten(1).cpu() for value in found.synapses.values()]
-        rows["synapses"].append(sparse.csr_matrix(torch.cat(flat, 1).numpy()))
-        rows["inner synapses"].append(sparse.csr_matrix(torch.cat(flat[:-1], 1).numpy()))
+        rows["synapses"].append(_flat(list(found.synapses.values())))
+        rows["inner synapses"].append(_flat(list(found.synapses.values())[:-1]))
         rows["neurons"].append(torch.cat(list(found.neurons.values()), 1).cpu().numpy())
         found = nnslicer.contributions(net, images, torch.ones_like(logits), means, theta, batch_size=batch_size)
-        flat = [value.flatten(1).cpu() for value in found.synapses.values()]
-        rows["synapses, all outputs"].append(sparse.csr_matrix(torch.cat(flat, 1).numpy()))
+        rows["synapses, all outputs"].append(_flat(list(found.synapses.values())))
     values = torch.cat([value.squeeze(2) for value in neurons.record(net, x).values()], 1)
     whole = {kind: sparse.vstack(parts, "csr") for kind, parts in rows.items() if kind != "neurons"}
     return whole | {"neurons": np.concatenate(rows["neurons"]), "feature map": values.cpu().numpy()}
+
+
+def _flat(layers: list[Tensor]) -> sparse.csr_matrix:
+    return sparse.csr_matrix(torch.cat([each.flatten(1).cpu() for each in layers], 1).numpy())
 
 
 def class_tree(seen, y: Tensor, seed: int = 0) -> "DecisionTreeClassifier":

@@ -19,9 +19,8 @@ class UnsupportedNetwork(NssError):
 # they are in the whole network, and nothing is known of its output.
 MODULES = {
     "weighted": (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d),
-    "norm": (
-        nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
-    ),
+    # Not InstanceNorm1d: of values (N, width) it takes a sample for a channel, and the neurons for its space.
+    "norm": (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm2d, nn.InstanceNorm3d),
     "layernorm": (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm),
     "activation": (
         nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Hardtanh,

@@ -141,7 +141,7 @@ class Rescale(graphs.Visitor):
 
     def _norm(self, node: fx.Node, args: tuple, kwargs: dict):
         module = self.module.get_submodule(node.target) if node.op == "call_module" else None
-        instances = isinstance(module, nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d)
+        instances = isinstance(module, nn.InstanceNorm2d | nn.InstanceNorm3d)
         if instances and module.running_mean is None:  # of each sample by itself
             x, x0 = args[0], self._before(node.args[0])
             y = _standardised(x, x[-1:].detach() if x0 is None else x0, tuple(range(2, x.dim())), module.eps, True)

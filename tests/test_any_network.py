@@ -68,6 +68,7 @@ REFUSED = {
     "something else": "no rule for 'sort'",
     "neither and nor not": "no rule for 'gt'",
     "an operation of one's own": "no rule for 'squashed' .Squashed.",
+    "instance normalisation of units": "no rule for '_1' .1: InstanceNorm1d.",
     "pooled over its units": "a pool over units",
     "cut to whole numbers": "it makes whole numbers",
 }

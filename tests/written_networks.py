@@ -317,6 +317,8 @@ NETWORKS = {
     "instance normalisation": lambda: (nn.Sequential(
         conv(3, 6), nn.InstanceNorm2d(6, affine=True), nn.ReLU(), conv(6, 8), nn.InstanceNorm2d(8), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), head(8)), IMAGE),
+    "instance normalisation of units": lambda: (nn.Sequential(
+        nn.Linear(5, 8), nn.InstanceNorm1d(8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), head(6)), (5,)),
     "transposed, by index, by einsum": lambda: (Written(
         lambda n, x: n.head(torch.einsum(
             "ncd,ned->nce", (y := n.up(n.a(x).relu()).relu()).flatten(2)[:, [3, 1, 2]],
