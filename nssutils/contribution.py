@@ -247,7 +247,7 @@ def _taylor(traced: fx.GraphModule, found: dict, batch: Tensor, c: int, form: st
         try:
             with torch.enable_grad():
                 loss = F.cross_entropy(graphs.run(traced, means, batch), target)
-                gradients = torch.autograd.grad(loss, weights)
+                gradients = _gradients(loss, dict(zip(found, weights, strict=True)))
         finally:
             for weight, state in zip(weights, held, strict=True):
                 weight.requires_grad_(state)
@@ -266,10 +266,24 @@ def _taylor(traced: fx.GraphModule, found: dict, batch: Tensor, c: int, form: st
     with torch.enable_grad():
         # The sum, not the mean, over samples: each sample's own gradient.
         loss = F.cross_entropy(graphs.run(traced, visits, batch.requires_grad_()), target, reduction="sum")
-        gradients = torch.autograd.grad(loss, list(sites.values()))
+        gradients = _gradients(loss, sites)
     pairs = zip(sites.items(), gradients, strict=True)
     products = {name: (a.detach() * g).double().movedim(found[name].axis, 1) for (name, a), g in pairs}
     return {name: (p.flatten(2).sum(2) if p.dim() > 2 else p).square().sum(0) for name, p in products.items()}
+
+
+def _gradients(loss: Tensor, at: dict[str, Tensor]) -> list[Tensor]:
+    """The derivatives by each layer's tensor. Raises ContributionError naming a layer that they do not reach."""
+    gradients = [None] * len(at)
+    if loss.requires_grad:
+        gradients = torch.autograd.grad(loss, list(at.values()), allow_unused=True)
+    for name, gradient in zip(at, gradients, strict=True):
+        if gradient is None:
+            raise ContributionError(
+                f"no gradient reaches layer {name!r}, which Taylor scores by: forward() cuts it off (detach()). "
+                "Expected another metric: avg, var, ens or deeplift."
+            )
+    return gradients
 
 
 def _check_own(found: dict, weights: list[Tensor]) -> None:

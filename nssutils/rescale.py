@@ -168,6 +168,8 @@ class Rescale(graphs.Visitor):
     def _same(self, node: fx.Node, args: tuple, kwargs: dict):
         if any(isinstance(each, torch.dtype) and not each.is_floating_point for each in args[1:]):
             raise ContributionError(f"DeepLIFT cannot pass {node.name!r}: it makes whole numbers; {_OTHER_METRICS}.")
+        if node.target == "detach":  # a change goes on where a derivative does not
+            return args[0]
         return fx.Interpreter.run_node(self, node)
 
     def _maxpool(self, node: fx.Node, args: tuple, kwargs: dict):

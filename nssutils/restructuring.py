@@ -44,8 +44,9 @@ def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, 
     fewer = {name: left for name, left in through.modules.items() if not left.whole}
     small = _copied(net, {name: _smaller(net.get_submodule(name), left) for name, left in fewer.items()}).eval()
     if not through.plain:
-        small = traced = _as_module(small, traced, through)
-        _follow_mode(net, small)
+        whole, small = traced, _as_module(small, traced, through)
+        _follow_mode(net, small, whole, x)
+        traced = small
     if fold:
         _fold(small, traced)
     if check:
@@ -144,23 +145,34 @@ def _as_module(copied: nn.Module, traced: fx.GraphModule, through: flow.Flow) ->
     return fx.GraphModule(small, small.graph, type(copied).__name__)  # without what only dead code read
 
 
-def _follow_mode(net: nn.Module, small: fx.GraphModule) -> None:
-    """Make dropout that is called as a function a module of the extracted network: read off in eval mode, it would be
-    off for good, also where the network is to be trained on."""
+def _follow_mode(net: nn.Module, small: fx.GraphModule, traced: fx.GraphModule, x: Tensor | None) -> None:
+    """Where the network is to be trained on, make the extracted one do as its forward() then does: dropout that is
+    called as a function becomes a module, as read off in eval mode it would be off for good; and no gradient goes back
+    to what is computed without one."""
     calls = [node for node in small.graph.nodes if node.target in operations.DROPOUTS]
-    if not calls:
+    cut = {node.name for node in traced.graph.nodes if node.meta.get("no_grad")}
+    if not calls and not cut:
         return
-    twin = copy.deepcopy(net).train()
-    drops = {node.name: node for node in graphs.trace(twin).graph.nodes if node.target in operations.DROPOUTS}
+    twin = {node.name: node for node in graphs.trace(copy.deepcopy(net).train(), x).graph.nodes}
     for node in calls:
-        in_training = drops.get(node.name)
-        if in_training is None or not operations.training_of(in_training) or operations.training_of(node):
+        in_training = twin.get(node.name)
+        if in_training is None or in_training.target not in operations.DROPOUTS:
+            continue
+        if not operations.training_of(in_training) or operations.training_of(node):
             continue
         name, p = f"{node.name}_module", node.args[1] if len(node.args) > 1 else node.kwargs.get("p", 0.5)
         small.add_submodule(name, operations.DROPOUTS[node.target](p))
         with small.graph.inserting_before(node):
             node.replace_all_uses_with(small.graph.call_module(name, (node.args[0],)))
         small.graph.erase_node(node)
+    cut &= {name for name, node in twin.items() if node.meta.get("no_grad")}
+    tensors = {node.name for node in traced.graph.nodes if isinstance(node.meta["shape"], torch.Size)}
+    for node in [node for node in small.graph.nodes if node.name in cut & tensors]:
+        if after := [user for user in node.users if user.name not in cut]:
+            with small.graph.inserting_after(node):
+                value = small.graph.call_method("detach", (node,))
+            for user in after:
+                user.replace_input_with(node, value)
     small.eval()
     small.recompile()
 

@@ -24,7 +24,7 @@ class Symbolic(fx.Tracer):
 
     def trace(self, net: nn.Module, *args) -> fx.Graph:
         self.precision = _autocast()
-        with _answered(), _recorded():
+        with _answered(), _recorded(), torch.enable_grad():
             return super().trace(net, *args)
 
     def create_proxy(self, *args, **options):
@@ -32,7 +32,9 @@ class Symbolic(fx.Tracer):
             raise operations.UnsupportedNetwork(
                 "forward() turns autocast on or off on its way; expected around the call: with autocast(): net(x)"
             )
-        return super().create_proxy(*args, **options)
+        proxy = super().create_proxy(*args, **options)
+        proxy.node.meta["no_grad"] = not torch.is_grad_enabled()
+        return proxy
 
     def create_args_for_root(self, forward, is_module: bool, concrete_args=None):
         """forward() on one symbol, whatever else it takes at its default."""

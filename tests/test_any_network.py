@@ -123,6 +123,28 @@ def test_dropout_as_a_function_is_on_again_in_training():
     assert not torch.equal(small.train()(x), small(x))
 
 
+@pytest.mark.parametrize("off", [False, True])
+def test_what_is_computed_without_gradients_gets_none_once_extracted(off):
+    class Frozen(nn.Module):
+        """A part that takes no gradients: ever, or while it is not trained."""
+
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.head = nn.Linear(5, 8), nn.Linear(8, 6), nn.Linear(9, 3)
+
+        def forward(self, x):
+            with torch.set_grad_enabled(self.training and not off):
+                y = self.a(x).relu()
+            return self.head(torch.cat([self.b(y).relu(), y[:, :3]], 1))
+
+    net, x = Frozen().eval(), torch.rand(4, 5)
+    small = restructuring.extract(net, random_masks(net, x, 0), x=x)
+    assert isinstance(small, torch.fx.GraphModule)
+    small.train()(x).sum().backward()
+    without = {name for name, p in small.named_parameters() if p.grad is None}
+    assert without == ({"a.weight", "a.bias"} if off else set())
+
+
 def test_a_copy_of_a_masked_network_is_not_masked():
     net, x = written("depthwise")
     whole = net(x)

@@ -218,6 +218,22 @@ def test_what_deeplift_cannot_pass_is_refused_by_name():
         contribution.deeplift(Sorted(), torch.rand(2, 6), torch.tensor([0, 1]))
 
 
+@pytest.mark.parametrize("form", ["weights", "gate"])
+def test_taylor_names_a_layer_that_no_gradient_reaches(batch, form):
+    class Cut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.head = nn.Linear(288, 6), nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.head(self.a(x.flatten(1)).relu().detach())
+
+    (x, y), net = batch, Cut().double()
+    with pytest.raises(contribution.ContributionError, match=r"no gradient reaches layer 'a'.*deeplift"):
+        contribution.score(net, x, y, "taylor", taylor=form)
+    assert contribution.score(net, x, y, "deeplift")["deeplift"]["a"].abs().sum() > 0
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

@@ -134,6 +134,12 @@ def shifted_in_time(net, x):
     return net.head(net.b(z).relu().mean((2, 3)))
 
 
+def frozen_part(net, x):
+    with torch.no_grad():
+        y = net.a(x).relu()
+    return net.head(torch.cat([net.b(y).relu(), y[:, :3]], 1))
+
+
 class Squashed(torch.autograd.Function):
     """x sigmoid(x), as written to save memory."""
 
@@ -317,6 +323,11 @@ NETWORKS = {
     "instance normalisation": lambda: (nn.Sequential(
         conv(3, 6), nn.InstanceNorm2d(6, affine=True), nn.ReLU(), conv(6, 8), nn.InstanceNorm2d(8), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), head(8)), IMAGE),
+    "a quantised value, straight through": lambda: (Written(
+        lambda n, x: n.head((y := n.a(x).relu()) + (torch.tanh(y) - y).detach()), a=nn.Linear(5, 8), head=head(8)),
+        (5,)),
+    "a frozen part": lambda: (Written(
+        frozen_part, a=nn.Linear(5, 8), b=nn.Linear(8, 6), head=head(9)), (5,)),
     "instance normalisation of units": lambda: (nn.Sequential(
         nn.Linear(5, 8), nn.InstanceNorm1d(8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), head(6)), (5,)),
     "transposed, by index, by einsum": lambda: (Written(
