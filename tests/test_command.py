@@ -125,3 +125,12 @@ files.ROOT, listed.FILE = Path({str(clone)!r}), Path({str(listed.FILE)!r})
         [sys.executable, "-c", code + HEAVY.format(["list"])], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == ["listing 1", "[]"]
+
+
+def test_whoever_reads_what_is_printed_may_stop():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nssutils.companion.command", "--help"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    process.stdout.close()
+    assert (process.wait(), process.stderr.read()) == (141, "")

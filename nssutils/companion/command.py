@@ -1,5 +1,6 @@
 """The `nss` command's first word: what needs no torch is answered at once, all else is runner's."""
 
+import os
 import sys
 
 from nssutils.companion import listed
@@ -33,8 +34,17 @@ NEXT = """nss runs the chapters of the NeuSemSlice companion. What next?
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0, 1 where something failed, 2 where the command was wrong."""
-    given = sys.argv[1:] if argv is None else argv
+    """Exit code 0, 1 where something failed, 2 where the command was wrong, 141 where nobody reads on."""
+    try:
+        code = _answered(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # who reads what is printed, as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _answered(given: list[str]) -> int:
     if not given:
         print(NEXT)
         return 0
