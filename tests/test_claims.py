@@ -7,9 +7,11 @@ import math
 import re
 import shutil
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from written import body, result
 
@@ -96,6 +98,25 @@ def test_the_mean_over_settings_takes_the_settings_as_given():
     same = rules.over_settings({"a": [0.1, 0.1, 0.1], "b": [0.5, 0.5, 0.5]})
     assert (same.mean, same.half, same.networks) == (pytest.approx(0.3), pytest.approx(0), 3)
     assert math.isinf(rules.over_settings({"a": [0.1, 0.1, 0.1], "b": [0.5]}).half)
+
+
+def test_settings_of_few_networks_are_told_by_their_spread():
+    few = rules.over_settings({"a": [0.1], "b": [0.2, 0.4], "c": [0.5]})
+    assert (few.mean, few.networks) == (pytest.approx(0.3), 1)
+    assert few.half == pytest.approx(4.302653 * 0.2 / 3**0.5, rel=1e-5)  # Student's t, two degrees of freedom
+
+
+@hypothesis_settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**16), apart=st.sampled_from([0.0, 0.5, 5.0]))
+def test_the_spread_of_settings_is_no_narrower_than_need_be(seed, apart):
+    """95% intervals from one network a setting hold the mean of the given settings at least that often."""
+    draw = np.random.default_rng(seed)
+    true, noise = apart * draw.normal(size=6), draw.uniform(0.5, 2, size=6)
+    held = 0
+    for _ in range(400):
+        found = rules.over_settings({str(i): [true[i] + noise[i] * draw.normal()] for i in range(6)})
+        held += abs(found.mean - true.mean()) <= found.half
+    assert held / 400 > 0.95 - 3 * (0.95 * 0.05 / 400) ** 0.5
 
 
 @pytest.mark.parametrize(
@@ -191,7 +212,9 @@ def test_there_are_claims_of_every_part_and_peer(judged):
 
 def test_each_row_says_what_it_rests_on(judged):
     told = judged[judged["verdict"].isin(rules.TOLD)]
-    assert (told["networks"] >= rules.ENOUGH).all()
+    few = told["networks"] < rules.ENOUGH
+    assert (told[few]["setting"] == claims.JOINTLY).all()
+    assert told[few]["note"].str.contains("by the spread of the settings").all()
     assert (told["ours"] != "").all() and (told["preset"] != "").all()
     untold = judged[~judged["verdict"].isin(rules.TOLD) & (judged["networks"] < rules.ENOUGH)]
     assert (untold["note"] != "").all()

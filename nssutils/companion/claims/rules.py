@@ -5,7 +5,8 @@
 - **direction holds**: the difference points the way it is claimed to, but is of another size; or more cases do than
   can be told to do the contrary.
 - **contradicted**: it can be told that the contrary holds, or that it does in as many cases as the claim.
-- **cannot be told**: fewer than three networks, or an interval that includes both.
+- **cannot be told**: fewer than three networks, or an interval that includes both. A mean over settings can be told
+  from three settings of fewer networks, by the spread of the settings.
 - **not testable here**: what the claim speaks of does not occur, or is not measured.
 
 A network whose accuracy is more than BASE_GAP points from the paper's network can give a direction at best, and
@@ -60,11 +61,18 @@ def over_networks(
 
 
 def over_settings(by_setting: Mapping[str, Sequence[float]], unit: str = "points", scale: float = 100.0) -> Estimate:
-    """The mean over settings of the means over their networks, whose settings are given and no sample."""
+    """The mean over settings of the means over their networks, whose settings are given and no sample.
+
+    Where a setting has too few networks for an interval of its own, the spread of the settings serves: that of the
+    networks is in it, and what the settings differ by comes on top, so that it is wider than need be.
+    """
     few = min(len(values) for values in by_setting.values())
-    halves = [half_width(values) for values in by_setting.values()]
-    half = float(np.sqrt(np.sum(np.square(halves)))) / len(halves) if few >= ENOUGH else float("inf")
-    return Estimate(float(np.mean([np.mean(values) for values in by_setting.values()])), half, few, unit, scale)
+    means = [float(np.mean(values)) for values in by_setting.values()]
+    if few >= ENOUGH:
+        half = float(np.sqrt(np.sum(np.square([half_width(values) for values in by_setting.values()])))) / len(means)
+    else:
+        half = half_width(means) if len(means) >= ENOUGH else float("inf")
+    return Estimate(float(np.mean(means)), half, few, unit, scale)
 
 
 @dataclass(frozen=True)
@@ -182,7 +190,10 @@ def _opinion(estimate: Estimate, excess: float, holding: str, paper: str, strict
     tendency = int(np.sign(excess)) if strictly or excess else 1
     told = excess != 0 if strictly or estimate.half else True
     verdict = UNTOLD if not told or abs(excess) < estimate.half else holding if tendency > 0 else CONTRADICTED
-    return Opinion(verdict, tendency, estimate.text(), paper, estimate.networks, _few(estimate.networks))
+    note = _few(estimate.networks)
+    if note and np.isfinite(estimate.half):
+        note = f"some settings have {note}: by the spread of the settings"
+    return Opinion(verdict, tendency, estimate.text(), paper, estimate.networks, note)
 
 
 def _few(networks: int) -> str:
