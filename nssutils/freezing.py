@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nssutils import bars, graphs, neurons, operations
+from nssutils import arithmetic, bars, graphs, neurons, operations
 from nssutils.errors import NssError
 
 Elements = Mapping[str, Tensor]  # {parameter's name: bool in its shape}
@@ -128,7 +128,7 @@ def tuning(
             done = 0
             for _ in bars.over(range(epochs), "epochs"):
                 for batch in bars.over(_order(n, weights, generator).split(batch_size), "batches"):
-                    with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
+                    with arithmetic.reduced(device, reduced):
                         value = loss(batch.to(device))
                     step.zero_grad(set_to_none=True)
                     value.backward()

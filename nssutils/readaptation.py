@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nssutils import bars, deeparc, freezing, graphs, neurons, similarity, training
+from nssutils import arithmetic, bars, deeparc, freezing, graphs, neurons, similarity, training
 from nssutils.errors import NssError
 
 METHODS = ("full", "deeparc", "nss", "nss+deeparc")
@@ -197,7 +197,7 @@ def _by_batch(net: nn.Module, x: Tensor, y: Tensor, eps: float, batch_size: int,
 def _ascended(net: nn.Module, x: Tensor, y: Tensor, distance: float, reduced: bool) -> Tensor:
     """x moved by `distance` along the sign of the loss's gradient, cut to [0, 1]."""
     x = x.detach().requires_grad_()
-    with torch.enable_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=reduced):
+    with torch.enable_grad(), arithmetic.reduced(x.device, reduced):
         # The sum, so that an image's gradient does not depend on how many are in the batch.
         (gradient,) = torch.autograd.grad(F.cross_entropy(net(x), y, reduction="sum"), x)
     return (x + distance * gradient.sign()).detach().clamp(0, 1)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nssutils import data, digests, files, models, sealed
+from nssutils import arithmetic, data, digests, files, models, sealed
 from nssutils.errors import NssError
 from nssutils.settings import Setting
 
@@ -26,6 +26,7 @@ _SHAPING = (
 # Of one job: another number of threads adds up in another order and gives another network, and two jobs of one thread
 # compute more than one of two.
 THREADS = 1
+CACHED = 125  # images at most that a processor evaluates at once
 
 
 class TrainingError(NssError):
@@ -126,7 +127,7 @@ def fit(
                 images = _augmented(x[batch]) if augment else x[batch]
                 if sizes and (size := sizes[epoch * len(sizes) // epochs]) != images.shape[-1]:
                     images = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
-                with torch.autocast(target.type, torch.bfloat16, enabled=reduced):
+                with arithmetic.reduced(target, reduced):
                     outputs = net(images.to(memory_format=layout))
                     loss = F.cross_entropy(outputs, y[batch], label_smoothing=label_smoothing)
                 optimiser.zero_grad(set_to_none=True)
@@ -149,13 +150,16 @@ def fit(
 def logits(net: nn.Module, x: Tensor, batch_size: int = 1000, reduced: bool = False) -> Tensor:
     """The network's outputs (N, n_classes) for images x, in eval mode, computed batch by batch on the net's device.
 
-    `reduced` is bf16 autocast with channels_last: faster, and rounded.
+    `reduced` is bf16 autocast with channels_last: faster, and rounded. A processor takes no more images at once than
+    its caches have room for.
     """
     where, was_training = next(net.parameters()).device, net.training
     layout = torch.channels_last if reduced and x.dim() == 4 else torch.preserve_format
+    if where.type == "cpu":
+        batch_size = min(batch_size, CACHED)
     net.eval()
     try:
-        with torch.autocast(where.type, torch.bfloat16, enabled=reduced):
+        with arithmetic.reduced(where, reduced):
             outputs = [net(batch.to(where, memory_format=layout)) for batch in x.split(batch_size)]
         return torch.cat(outputs).to(x.dtype)
     finally:

@@ -1,0 +1,59 @@
+"""The reduced arithmetic of training and evaluation: numbers in bf16, added up in fp32."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+# Where a processor's library (oneDNN 3) takes several times as long for a convolution as for the same product of
+# matrices: few places, many products for each. `bench/small_maps.py` measures it.
+PLACES = 16
+PRODUCTS = 1024
+
+
+@contextmanager
+def reduced(device: torch.device, enabled: bool = True) -> Iterator[None]:
+    """Within the block, where enabled, torch computes as by autocast to bf16. On a processor, convolutions of small
+    maps with many channels are made products of matrices: the same sums in another order."""
+    by_products = _SmallMaps() if enabled and device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, torch.bfloat16, enabled=enabled), by_products:
+        yield
+
+
+class _SmallMaps(TorchFunctionMode):
+    """Convolutions of small maps as products of matrices."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.conv2d and not kwargs and _small(*args):
+            return by_product(*args)
+        return function(*args, **(kwargs or {}))
+
+
+def _small(x: Tensor, weight: Tensor, bias=None, stride=1, padding=0, dilation=1, groups=1) -> bool:
+    return (
+        x.dim() == 4
+        and x.shape[2] * x.shape[3] <= PLACES
+        and weight[0].numel() >= PRODUCTS
+        and x.dtype in (torch.float32, torch.bfloat16)
+        and not isinstance(padding, str)
+        and (groups, *_pair(dilation)) == (1, 1, 1)
+    )
+
+
+def by_product(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, padding=0, *_) -> Tensor:
+    """torch.conv2d (dilation 1, one group) of maps x (N, C, H, W) as one product of matrices: a row for each place of
+    the output, a column for each product that it adds up."""
+    (down, right), (top, left), (rows, columns) = _pair(stride), _pair(padding), weight.shape[2:]
+    x = F.pad(x, (left, left, top, top)).permute(0, 2, 3, 1)
+    height = (x.shape[1] - rows) // down * down + 1
+    width = (x.shape[2] - columns) // right * right + 1
+    seen = [x[:, i : i + height : down, j : j + width : right] for i in range(rows) for j in range(columns)]
+    flat = weight.permute(0, 2, 3, 1).flatten(1)
+    return F.linear(torch.cat(seen, 3), flat, bias).permute(0, 3, 1, 2)
+
+
+def _pair(value) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
