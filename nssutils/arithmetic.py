@@ -8,16 +8,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-# Where a processor's library (oneDNN 3) takes several times as long for a convolution as for the same product of
-# matrices: few places, many products for each. `bench/small_maps.py` measures it.
+# Where a processor's library (oneDNN 3) takes longer for a convolution than for the same product of matrices, up to ten
+# times: few places, many weights for each. `bench/small_maps.py` measures it.
 PLACES = 16
-PRODUCTS = 1024
+WEIGHTS = 50_000  # times the places
 
 
 @contextmanager
 def reduced(device: torch.device, enabled: bool = True) -> Iterator[None]:
-    """Within the block, where enabled, torch computes as by autocast to bf16. On a processor, convolutions of small
-    maps with many channels are made products of matrices: the same sums in another order."""
+    """Within the block, where enabled, torch computes as by autocast to bf16. On a processor, convolutions of few
+    places with many weights are made products of matrices: the same sums in another order."""
     by_products = _SmallMaps() if enabled and device.type == "cpu" else nullcontext()
     with torch.autocast(device.type, torch.bfloat16, enabled=enabled), by_products:
         yield
@@ -33,10 +33,11 @@ class _SmallMaps(TorchFunctionMode):
 
 
 def _small(x: Tensor, weight: Tensor, bias=None, stride=1, padding=0, dilation=1, groups=1) -> bool:
+    places = x.shape[-2] * x.shape[-1]
     return (
         x.dim() == 4
-        and x.shape[2] * x.shape[3] <= PLACES
-        and weight[0].numel() >= PRODUCTS
+        and places <= PLACES
+        and weight.numel() >= places * WEIGHTS
         and x.dtype in (torch.float32, torch.bfloat16)
         and not isinstance(padding, str)
         and (groups, *_pair(dilation)) == (1, 1, 1)

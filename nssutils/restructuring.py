@@ -146,35 +146,42 @@ def _as_module(copied: nn.Module, traced: fx.GraphModule, through: flow.Flow) ->
 
 
 def _follow_mode(net: nn.Module, small: fx.GraphModule, traced: fx.GraphModule, x: Tensor | None) -> None:
-    """Where the network is to be trained on, make the extracted one do as its forward() then does: dropout that is
-    called as a function becomes a module, as read off in eval mode it would be off for good; and no gradient goes back
-    to what is computed without one."""
+    """Where the network is to be trained on, make the extracted one, read off in eval mode, do as its forward() then
+    does."""
     calls = [node for node in small.graph.nodes if node.target in operations.DROPOUTS]
     cut = {node.name for node in traced.graph.nodes if node.meta.get("no_grad")}
     if not calls and not cut:
         return
     twin = {node.name: node for node in graphs.trace(copy.deepcopy(net).train(), x).graph.nodes}
     for node in calls:
-        in_training = twin.get(node.name)
-        if in_training is None or in_training.target not in operations.DROPOUTS:
-            continue
-        if not operations.training_of(in_training) or operations.training_of(node):
-            continue
-        name, p = f"{node.name}_module", node.args[1] if len(node.args) > 1 else node.kwargs.get("p", 0.5)
-        small.add_submodule(name, operations.DROPOUTS[node.target](p))
-        with small.graph.inserting_before(node):
-            node.replace_all_uses_with(small.graph.call_module(name, (node.args[0],)))
-        small.graph.erase_node(node)
-    cut &= {name for name, node in twin.items() if node.meta.get("no_grad")}
+        if node.name in twin:
+            _drop_again(small, node, twin[node.name])
+    _cut_gradients(small, traced, cut & {name for name, node in twin.items() if node.meta.get("no_grad")})
+    small.eval()
+    small.recompile()
+
+
+def _drop_again(small: fx.GraphModule, node: fx.Node, in_training: fx.Node) -> None:
+    """Make dropout that is called as a function a module if it is on in training: as it is, it would be off for good."""
+    on = in_training.target in operations.DROPOUTS and operations.training_of(in_training)
+    if not on or operations.training_of(node):
+        return
+    name, p = f"{node.name}_module", node.args[1] if len(node.args) > 1 else node.kwargs.get("p", 0.5)
+    small.add_submodule(name, operations.DROPOUTS[node.target](p))
+    with small.graph.inserting_before(node):
+        node.replace_all_uses_with(small.graph.call_module(name, (node.args[0],)))
+    small.graph.erase_node(node)
+
+
+def _cut_gradients(small: fx.GraphModule, traced: fx.GraphModule, without: set[str]) -> None:
+    """Let no gradient go back to the values that forward() computes without one."""
     tensors = {node.name for node in traced.graph.nodes if isinstance(node.meta["shape"], torch.Size)}
-    for node in [node for node in small.graph.nodes if node.name in cut & tensors]:
-        if after := [user for user in node.users if user.name not in cut]:
+    for node in [node for node in small.graph.nodes if node.name in without & tensors]:
+        if after := [user for user in node.users if user.name not in without]:
             with small.graph.inserting_after(node):
                 value = small.graph.call_method("detach", (node,))
             for user in after:
                 user.replace_input_with(node, value)
-    small.eval()
-    small.recompile()
 
 
 def _fold(small: nn.Module, traced: fx.GraphModule) -> None:

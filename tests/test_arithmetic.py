@@ -36,11 +36,12 @@ def test_a_product_is_the_convolution_and_so_are_its_gradients(size, kernel, pad
 
 
 def small_maps() -> nn.Sequential:
-    """Convolutions of 8 x 8, 4 x 4 and 2 x 2 places, the last with groups."""
+    """Convolutions of 8 x 8, 4 x 4, 4 x 4 and 2 x 2 places; the third has few weights, the last has groups."""
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(128, 128, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(128, 128, 3, padding=1), nn.ReLU(),
-        nn.MaxPool2d(2), nn.Conv2d(128, 128, 3, padding=1, groups=2), nn.Flatten(), nn.Linear(512, 10),
+        nn.Conv2d(64, 256, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(256, 384, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(384, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(64, 512, 3, padding=1, groups=2),
+        nn.Flatten(), nn.Linear(2048, 10),
     )  # fmt: skip
 
 
@@ -57,14 +58,14 @@ def products(monkeypatch):
     return shapes
 
 
-def test_only_small_maps_of_many_channels_are_products(products):
-    net, x, cpu = small_maps(), torch.rand(5, 128, 8, 8), torch.device("cpu")
+def test_only_small_maps_of_many_weights_are_products(products):
+    net, x, cpu = small_maps(), torch.rand(5, 64, 8, 8), torch.device("cpu")
     wanted = net(x)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = net(x)
     with arithmetic.reduced(cpu):
         found = net(x)
-    assert products == [(5, 128, 4, 4)]
+    assert products == [(5, 256, 4, 4)]
     assert found.dtype == torch.bfloat16
     # As far from fp32 as autocast by itself is, give or take the last bit.
     error, its = ((each.float() - wanted).abs().max() for each in (found, rounded))
@@ -75,7 +76,7 @@ def test_only_small_maps_of_many_channels_are_products(products):
 
 
 def test_gradients_of_small_maps_are_as_exact_as_autocast_s(products):
-    net, x = small_maps(), torch.rand(5, 128, 8, 8)
+    net, x = small_maps(), torch.rand(5, 64, 8, 8)
 
     def gradients(context):
         with context:
