@@ -162,7 +162,7 @@ def _follow_mode(net: nn.Module, small: fx.GraphModule, traced: fx.GraphModule, 
 
 
 def _drop_again(small: fx.GraphModule, node: fx.Node, in_training: fx.Node) -> None:
-    """Make dropout that is called as a function a module if it is on in training: as it is, it would be off for good."""
+    """Make dropout that is called as a function a module, if it is on in training: as it is, it would stay off."""
     on = in_training.target in operations.DROPOUTS and operations.training_of(in_training)
     if not on or operations.training_of(node):
         return
