@@ -189,6 +189,8 @@ def test_a_gap_is_that_of_the_chapters_own_networks():
 def test_the_papers_networks_are_known_by_its_table_4():
     assert printed_base("alexnet-cifar10") == pytest.approx(0.8952)
     assert printed_base("resnet101-cifar10") == pytest.approx(0.9566)
+    assert printed_base("resnet14-cifar10", "deeparc") == pytest.approx(0.9372)  # of its ResNet-110
+    assert printed_base("resnet10-cifar10", "nnslicer_pruning") is None
 
 
 # The ledger
@@ -232,22 +234,25 @@ def test_each_judge_says_what_it_measures():
 
 
 def test_deeparcs_claims_are_judged_over_its_depths():
-    def depth(name, seed, cost):
+    def depth(name, seed, cost, whole):
         ways = [(what, blocks) for what in ("removed", "added") for blocks in (1, 2)]
-        edited = [{"what": what, "blocks": b, "accuracy": 0.9 + seed / 1000 - cost * b} for what, b in ways]
-        search = [{"size": 2, "draw": draw, "accuracy": 0.8 + 0.099 * draw + seed / 1000} for draw in (0, 1)]
+        edited = [{"what": what, "blocks": b, "accuracy": whole + seed / 1000 - cost * b} for what, b in ways]
+        search = [{"size": 2, "draw": draw, "accuracy": whole - 0.1 + 0.099 * draw + seed / 1000} for draw in (0, 1)]
         repair = [{"method": "drop", "attack": a, "mix_before": 0.5, "mix": 0.9 + seed / 100} for a in ("fgsm", "pgd")]
-        base = [{"accuracy": 0.9 + seed / 1000}]
+        base = [{"accuracy": whole + seed / 1000}]
         return result("deeparc", {"base": base, "edited": edited, "search": search, "repair": repair}, seed, name)
 
-    def verdicts(costs):
-        found = [depth(name, seed, costs[name]) for name in costs for seed in range(3)]
+    def verdicts(costs, whole=0.93):
+        found = [depth(name, seed, costs[name], whole) for name in costs for seed in range(3)]
         return claims.ledger({"deeparc": found}, "deeparc").set_index("id")["verdict"].to_dict()
 
     mild = verdicts({"resnet14-cifar10": 0.001, "resnet44-cifar10": 0.002})
     assert mild == {f"D{i}": rules.REPRODUCED for i in range(3, 8)}
     harsh = verdicts({"resnet14-cifar10": 0.001, "resnet44-cifar10": 0.2})
     assert [harsh[f"D{i}"] for i in (3, 4, 5)] == [rules.CONTRADICTED] * 3 and harsh["D6"] == rules.REPRODUCED
+    # Networks far from the printed ResNet-110's accuracy contradict nothing, and give a direction at best.
+    poor = verdicts({"resnet14-cifar10": 0.001, "resnet44-cifar10": 0.2}, whole=0.7)
+    assert [poor[f"D{i}"] for i in range(3, 8)] == [rules.UNTOLD] * 3 + [rules.DIRECTION] * 2
 
 
 def test_times_are_judged_against_the_papers_own_ratio(judged):

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nssutils import settings
-from nssutils.companion.fragments import paper_grid
+from nssutils.companion.fragments import paper_grid, peer_numbers
 from nssutils.companion.results import Result
 
 # Whose base is the whole network's, on all classes.
-BASES = ("rq1_slicing", "pilot_global", "rq2_restructuring", "rq3_readaptation", "nnslicer")
+BASES = ("rq1_slicing", "pilot_global", "rq2_restructuring", "rq3_readaptation", "nnslicer", "deeparc")
 
 
 Numbers = list[float]  # what the paper's text prints, as a claim lists it
@@ -43,7 +43,8 @@ class Evidence:
     def base_gap(self, chapter: str) -> float | None:
         """How much more accurate than the paper's the whole networks are that a chapter's results are of; the largest
         of the settings' where all are judged together; None where that is unknown."""
-        gaps = [self._gap(chapter, name) for name in ([self.setting] if self.setting else settings.NAMES)]
+        names = {one.setting for one in self.results.get(chapter, [])}
+        gaps = [self._gap(chapter, name) for name in ([self.setting] if self.setting else sorted(names))]
         known = [gap for gap in gaps if gap is not None]
         return max(known, key=abs) if known else None
 
@@ -53,10 +54,14 @@ class Evidence:
             group = [one for one in self.results.get(each, []) if one.setting == setting and one.preset in presets]
             if group:
                 ours = sum(one.tables["base"][0]["accuracy"] for one in group) / len(group)
-                return ours - printed_base(setting) if setting in settings.NAMES else None
+                theirs = printed_base(setting, chapter)
+                return None if theirs is None else ours - theirs
         return None
 
 
-def printed_base(setting: str) -> float:
-    """The paper's network, as near as it prints its accuracy: the best that Table 4 has for the setting."""
-    return float(paper_grid(4, "MA").loc[setting].max()) / 100
+def printed_base(setting: str, chapter: str = "") -> float | None:
+    """The accuracy of the paper's network, as near as it prints it: the best that Table 4 has for the setting; in
+    DeepArc's own chapter that of its ResNet-110. None where none is printed."""
+    if chapter == "deeparc":
+        return peer_numbers("deeparc")["accuracy"]
+    return float(paper_grid(4, "MA").loc[setting].max()) / 100 if setting in settings.NAMES else None
