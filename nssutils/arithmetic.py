@@ -57,4 +57,5 @@ def by_product(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, 
 
 
 def _pair(value) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
+    both = (value,) if isinstance(value, int) else tuple(value)
+    return both * 2 if len(both) == 1 else both

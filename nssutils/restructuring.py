@@ -26,8 +26,9 @@ def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, 
     forward() writes into a tensor): the same modules, smaller; where the network's own forward() does not do with
     these, a torch.fx.GraphModule.
     `fold` multiplies batch normalisation into the layer before it and leaves an Identity: faster, but such a network
-    is for use, not for training on. `x` is an example, a batch of any size, for a network whose inputs cannot be
-    guessed. With `check` both networks are run on random inputs of its shape (two samples), and compared.
+    is for use, not for training on; made anew from a graph, it does in training mode what it does in eval mode.
+    `x` is an example, a batch of any size, for a network whose inputs cannot be guessed. With `check` both networks are
+    run on random inputs of its shape (two samples), and compared.
     Raises RestructuringError where a layer keeps no neuron or the two differ.
     """
     masks = dict(getattr(masks, "masks", masks))
@@ -44,11 +45,11 @@ def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, 
     fewer = {name: left for name, left in through.modules.items() if not left.whole}
     small = _copied(net, {name: _smaller(net.get_submodule(name), left) for name, left in fewer.items()}).eval()
     if not through.plain:
-        whole, small = traced, _as_module(small, traced, through)
-        _follow_mode(net, small, whole, x)
-        traced = small
+        small = _as_module(small, traced, through)
     if fold:
-        _fold(small, traced)
+        _fold(small, traced if through.plain else small)
+    elif not through.plain:
+        _follow_mode(net, small, traced, x)
     if check:
         _compare(net, masks, small, torch.empty(2, *sample, dtype=dtype) if x is None else x)
     return small
@@ -152,7 +153,14 @@ def _follow_mode(net: nn.Module, small: fx.GraphModule, traced: fx.GraphModule, 
     cut = {node.name for node in traced.graph.nodes if node.meta.get("no_grad")}
     if not calls and not cut:
         return
-    twin = {node.name: node for node in graphs.trace(copy.deepcopy(net).train(), x).graph.nodes}
+    try:
+        in_training = graphs.trace(copy.deepcopy(net).train(), x)
+    except operations.UnsupportedNetwork as error:
+        raise operations.UnsupportedNetwork(
+            f"what {type(net).__name__} does in training mode cannot be read off, and the extracted network would be "
+            f"trained as in eval mode: {error} With fold=True it is extracted for use alone."
+        ) from error
+    twin = {node.name: node for node in in_training.graph.nodes}
     for node in calls:
         if node.name in twin:
             _drop_again(small, node, twin[node.name])

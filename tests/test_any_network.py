@@ -12,7 +12,7 @@ from random_networks import drawn, layouts
 from torch import nn
 from written_networks import NETWORKS, Written, written
 
-from nssutils import NssError, archive, contribution, graphs, models, neurons, rescale, restructuring
+from nssutils import NssError, archive, contribution, graphs, models, neurons, operations, rescale, restructuring
 
 
 def random_masks(net, x, seed, share=0.5):
@@ -143,6 +143,29 @@ def test_what_is_computed_without_gradients_gets_none_once_extracted(off):
     small.train()(x).sum().backward()
     without = {name for name, p in small.named_parameters() if p.grad is None}
     assert without == ({"a.weight", "a.bias"} if off else set())
+
+
+def test_a_network_that_cannot_be_read_off_in_training_mode_is_extracted_for_use_alone():
+    class Net(nn.Module):
+        """Takes another way in training where the values are large."""
+
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 50), nn.Linear(50, 2)
+
+        def forward(self, x):
+            y = self.a(x).relu().view(-1, 50)
+            if self.training and y.sum() > 100:
+                y = y / 2
+            return self.b(torch.nn.functional.dropout(y, 0.5, self.training))
+
+    net, x, masks = Net().eval(), torch.rand(5, 4), {"a": torch.arange(50) < 40}
+    with pytest.raises(operations.UnsupportedNetwork, match=r"Net does in training mode.*With fold=True"):
+        restructuring.extract(net, masks)
+    small = restructuring.extract(net, masks, fold=True)
+    with torch.no_grad(), neurons.masked(net, masks):
+        torch.testing.assert_close(small(x), net(x))
+    assert torch.equal(small.train()(x), small.eval()(x))
 
 
 def test_a_copy_of_a_masked_network_is_not_masked():

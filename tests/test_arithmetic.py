@@ -16,7 +16,8 @@ SIDE = st.integers(1, 6)
 @hypothesis_settings(max_examples=60, deadline=None)
 @given(
     size=st.tuples(SIDE, SIDE), kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)), padding=st.integers(0, 2),
-    stride=st.one_of(st.integers(1, 3), st.tuples(st.integers(1, 3), st.integers(1, 3))), biased=st.booleans(),
+    stride=st.one_of(st.integers(1, 3), st.tuples(st.integers(1, 3)), st.tuples(st.integers(1, 3), st.integers(1, 3))),
+    biased=st.booleans(),
 )  # fmt: skip
 def test_a_product_is_the_convolution_and_so_are_its_gradients(size, kernel, padding, stride, biased):
     kernel = tuple(min(n, side + 2 * padding) for n, side in zip(kernel, size, strict=True))
