@@ -3,7 +3,8 @@ between the network's reaction to an input and its average behaviour, backtracke
 
 A neuron that is activated several times, a filter, has the mean over its activations as its value (Section 4.1); so it
 has one distance from its average, while contributions belong to its activations one by one. They are whole numbers:
-each operation adds the sign of the local contribution.
+each operation adds the sign of the local contribution. By a profile of activations (spatial="flatten") each of them is
+a neuron of its own: another reading, not the paper's.
 """
 
 import operator
@@ -20,7 +21,7 @@ from nssutils.slicing import Slice
 
 THETA = 0.5
 
-Profile = Mapping[str, Tensor]  # fx node -> mean of each of its channels over the training set
+Profile = Mapping[str, Tensor]  # fx node -> mean of each of its channels, or activations, over the training set
 
 
 class NNSlicerError(NssError):
@@ -43,9 +44,12 @@ class Contributions:
         return {name: (value.sum(0) != 0).cpu() for name, value in self.synapses.items()}
 
 
-def profile(net: nn.Module, x: Tensor, batch_size: int = 500) -> dict[str, Tensor]:
+def profile(net: nn.Module, x: Tensor, batch_size: int = 500, spatial: str = "mean") -> dict[str, Tensor]:
     """Average behaviour over images x (N, C, H, W), in eval mode, in one pass over the batches: the mean of every
-    channel (over images and space) wherever the network computes one."""
+    channel over images and space, (channels,), wherever the network computes one. With spatial="flatten" that of every
+    activation over images, (channels, ...): contributions by such a profile take each for a neuron of its own."""
+    if spatial not in ("mean", "flatten"):
+        raise NNSlicerError(f"spatial={spatial!r} given, expected 'mean' or 'flatten'.")
     where = next(net.parameters()).device
     with torch.no_grad(), neurons.evaluating(net):
         traced = graphs.trace(net, x)
@@ -54,7 +58,7 @@ def profile(net: nn.Module, x: Tensor, batch_size: int = 500) -> dict[str, Tenso
 
         def add(name: str, value: Tensor) -> None:
             # In float64, so that a million images do not drown the next.
-            part = _value(value.double()).sum(0)
+            part = (_value(value.double()) if spatial == "mean" else value.double()).sum(0)
             sums[name] = sums[name] + part if name in sums else part
 
         at = {name: lambda value, name=name: add(name, value) for name in _profiled(traced)}
@@ -64,15 +68,16 @@ def profile(net: nn.Module, x: Tensor, batch_size: int = 500) -> dict[str, Tenso
 
 
 def difference(net: nn.Module, x: Tensor, means: Profile) -> dict[str, Tensor]:
-    """Forward analysis: how far each weighted sum (mean over space) is from its average: {module: (N, width)}."""
+    """Forward analysis: how far each weighted sum (mean over space) is from its average: {module: (N, width)}; by a
+    profile of activations each of them, (N, width, ...)."""
     where, parts = next(net.parameters()).device, {}
     with torch.no_grad(), neurons.evaluating(net):
         traced = graphs.trace(net, x)
         _check_profile(traced, means)
         nodes = {node.name: node.target for node in _weighted_nodes(traced)}
-        at = {name: lambda value, name=name: parts.__setitem__(name, _value(value).clone()) for name in nodes}
+        at = {name: lambda value, name=name: parts.__setitem__(name, _apart(value, means[name])) for name in nodes}
         graphs.run(traced, at, x.to(where))
-    return {target: parts[name] - means[name].to(parts[name]) for name, target in nodes.items()}
+    return {target: _value(parts[name]) if means[name].dim() == 1 else parts[name] for name, target in nodes.items()}
 
 
 def contributions(
@@ -162,7 +167,10 @@ def _backtracked(
     found: tuple[dict, dict] = {}, {}
 
     def distance(node: fx.Node) -> Tensor:
-        return _value(values[node]) - means[node.name].to(values[node])
+        return _apart(values[node], means[node.name])
+
+    def limit(node: fx.Node) -> Tensor:
+        return theta * _neuron(values[node], means[node.name]).abs()
 
     for node in reversed(traced.graph.nodes):
         what = operations.kind(traced, node)
@@ -180,22 +188,22 @@ def _backtracked(
         elif what == "same":
             passed = [contribution]
         else:
-            signs = (contribution * _over_space(distance(node), contribution)).sign()
+            signs = (contribution * distance(node)).sign()
             dx = [distance(each) for each in sources]
             if what == "weighted":
                 module = traced.get_submodule(node.target)
-                limit = theta * _value(values[node]).abs()
-                to_input, at_synapses = _weighted(module, values[source].shape, dx[0], signs, limit, synapses)
+                rule = _weighted if means[source.name].dim() == 1 else _weighted_each
+                to_input, at_synapses = rule(module, values[source].shape, dx[0], signs, limit(node), synapses)
                 passed = [to_input]
                 if synapses:
                     found[1][node.target] = at_synapses
             elif what == "add":
-                terms = torch.stack(dx, 2)
-                kept = _kept(terms.flatten(0, 1), theta * _value(values[node]).abs().flatten()).view_as(terms)
-                passed = [signs * _over_space(part, signs) for part in (terms.sign() * kept).unbind(2)]
+                terms = torch.stack(dx, -1)
+                kept = _kept(terms.flatten(0, -2), limit(node).flatten()).view_as(terms)
+                passed = [signs * part for part in (terms.sign() * kept).unbind(-1)]
             else:
                 signs = _spread(traced, node, what, signs, values[source], values[node])
-                passed = [signs * _over_space(dx[0].sign(), signs)]
+                passed = [signs * dx[0].sign()]
         for reader, part in zip(sources, passed, strict=True):
             arrived[reader] = arrived[reader] + part if reader in arrived else part
     return found
@@ -204,6 +212,25 @@ def _backtracked(
 def _value(value: Tensor) -> Tensor:
     """What neurons are worth, (N, channels), of (N, channels, ...): the mean over their activations."""
     return value.flatten(2).mean(2) if value.dim() > 2 else value
+
+
+def _neuron(value: Tensor, mean: Tensor) -> Tensor:
+    """What neurons are worth, broadcast over their activations (N, channels, ...); each activation by itself where the
+    profile's mean is one of activations."""
+    if mean.dim() == 1:
+        return _over_space(_value(value), value)
+    if mean.shape != value.shape[1:]:
+        raise NNSlicerError(
+            f"the profile is of activations {tuple(mean.shape)}, and the inputs given make {tuple(value.shape[1:])}; "
+            "expected inputs of the size that it was made with."
+        )
+    return value
+
+
+def _apart(value: Tensor, mean: Tensor) -> Tensor:
+    """How far neurons are from their average, broadcast as by `_neuron`."""
+    mean = mean.to(value)
+    return _neuron(value, mean) - (mean if mean.dim() > 1 else _over_space(mean[None], value))
 
 
 def _over_space(value: Tensor, like: Tensor) -> Tensor:
@@ -225,35 +252,56 @@ def _weighted(
 ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     """The rule of weighted sums: contributions of a layer's inputs (shaped `shape`) and synapses (N, *weight.shape).
 
-    dx (N, inputs): distances; signs (N, width, ...): of CONTRIB dy; limit (N, width): theta |y|. Which synapses of a
-    neuron survive is the same at all of its activations.
+    dx (N, inputs, ...): distances, one of each input; signs (N, width, ...): of CONTRIB dy; limit (N, width, ...):
+    theta |y|, one of each neuron. Which synapses of a neuron survive is the same at all of its activations.
     """
     weight, n, width = module.weight, len(dx), module.weight.shape[0]
     groups = getattr(module, "groups", 1)
-    apart = dx.view(n, groups, 1, -1).expand(-1, -1, width // groups, -1).reshape(n, width, -1)  # (N, width, fan-in)
-    apart = apart.view(*apart.shape, *[1] * (weight.dim() - 2))
     positions = signs.flatten(2) if signs.dim() > 2 else signs[:, :, None]
-    # Of neurons that contribute nothing no synapse is of interest.
-    active = (positions != 0).any(2)
-    terms = (weight * apart).flatten(2)
-    survived = torch.zeros_like(terms)
-    some = terms[active]
-    survived[active] = some.sign() * _kept(some, limit[active])
+    near = dx.flatten(1).repeat_interleave(weight[0, 0].numel(), 1)[:, :, None]
+    survived = _survived(weight, groups, near, (positions != 0).any(2, keepdim=True), limit.view(n, width, 1))
     by_group = survived.view(n * groups, width // groups, -1).transpose(1, 2)
     to_patches = (by_group @ positions.view(n * groups, width // groups, -1)).view(n, -1, positions.shape[2])
     if weight.dim() == 2:
         passed, inside = to_patches.squeeze(2), None
     else:
-        window = dict(
-            kernel_size=module.kernel_size, dilation=module.dilation, padding=module.padding, stride=module.stride
-        )
-        passed = F.fold(to_patches, shape[2:], **window)
-        inside = F.unfold(signs.new_ones(1, 1, *shape[2:]), **window)[0]  # (kernel, positions)
+        passed = F.fold(to_patches, shape[2:], **_moves(module))
+        inside = F.unfold(signs.new_ones(1, 1, *shape[2:]), **_moves(module))[0]  # (kernel, positions)
     if not synapses:
         return passed, None
     # A synapse counts at the activations of its neuron at which it reads the image and not the border.
     counts = positions @ (positions.new_ones(1, 1) if inside is None else inside).T  # (N, width, kernel or 1)
     return passed, (survived.view(n, width, -1, counts.shape[2]) * counts[:, :, None]).view(n, *weight.shape)
+
+
+def _weighted_each(
+    module: nn.Conv2d, shape: torch.Size, dx: Tensor, signs: Tensor, limit: Tensor, synapses: bool
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """`_weighted` of a convolution whose activations are neurons, dx and limit being of each: the border is none."""
+    weight, positions = module.weight, signs.flatten(2)
+    near = F.unfold(dx, **_moves(module))
+    survived = _survived(weight, module.groups, near, positions != 0, limit.flatten(2))
+    each = survived * positions[:, :, :, None]
+    to_patches = each.unflatten(1, (module.groups, -1)).sum(2).transpose(2, 3).flatten(1, 2)
+    passed = F.fold(to_patches, shape[2:], **_moves(module))
+    return passed, each.sum(2).view(len(dx), *weight.shape) if synapses else None
+
+
+def _survived(weight: Tensor, groups: int, near: Tensor, active: Tensor, limit: Tensor) -> Tensor:
+    """The signs of w dx where a synapse survives the cut, else 0: (N, width, neurons, fan-in), of a filter's one neuron
+    or of all that its activations are. near (N, groups * fan-in, neurons): dx; limit, active (N, width, neurons): of
+    neurons that contribute nothing no synapse is of interest."""
+    apart = near.unflatten(1, (groups, 1, -1)).expand(-1, -1, len(weight) // groups, -1, -1).flatten(1, 2)
+    terms = weight.flatten(1)[:, None] * apart.transpose(2, 3)
+    survived = torch.zeros_like(terms)
+    some = terms[active]
+    survived[active] = some.sign() * _kept(some, limit[active])
+    return survived
+
+
+def _moves(module: nn.Conv2d) -> dict:
+    names = ("kernel_size", "dilation", "padding", "stride")
+    return {name: getattr(module, name) for name in names}
 
 
 def _kept(terms: Tensor, limit: Tensor) -> Tensor:

@@ -201,6 +201,7 @@ def test_there_are_claims_of_every_part_and_peer(judged):
     assert len(whole) >= 60
     assert set(whole["chapter"]) == set(judging.STUDIES) - {
         "nnslicer",
+        "nnslicer_rules",
         "sensitivity",
         "sensitivity_tasks",
         "sensitivity_pilots",

@@ -1,5 +1,7 @@
 """NNSlicer against a case worked out by hand and against the literal algorithm."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -118,6 +120,86 @@ def test_agrees_with_the_literal_algorithm(data, theta, chosen):
     for side in ("neurons", "synapses"):
         for name, value in getattr(found, side).items():
             assert torch.equal(value.sum(0, keepdim=True), getattr(whole, side)[name])
+
+
+def unrolled(net: nn.Module, shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
+    """The same network with a neuron for each activation: a convolution as the matrix that it multiplies by."""
+    if isinstance(net, nn.Sequential):
+        parts = []
+        for part in net:
+            new, shape = unrolled(part, shape)
+            parts.append(new)
+        return nn.Sequential(*parts), shape
+    if isinstance(net, Residual):
+        return Residual(*unrolled(net.body, shape)[0]), shape
+    size = torch.Size(shape).numel()
+    after = net(torch.zeros(1, *shape).double()).shape[1:]
+    if isinstance(net, nn.Conv2d):
+        offset = net(torch.zeros(1, *shape).double()).flatten()
+        new = nn.Linear(size, after.numel()).double()
+        new.weight.data = (net(torch.eye(size).double().view(size, *shape)).flatten(1) - offset).T.contiguous()
+        new.bias.data = offset
+    elif isinstance(net, nn.BatchNorm2d):
+        new, places = nn.BatchNorm1d(size, eps=net.eps).double(), size // shape[0]
+        for name, tensor in (*net.named_parameters(), *net.named_buffers()):
+            if tensor.dim():
+                getattr(new, name).data = tensor.data.repeat_interleave(places)
+    else:
+        new = nn.Identity() if isinstance(net, nn.Flatten) else net
+    return new.eval(), after
+
+
+@given(st.data(), st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.75, 0.99]), st.integers(0, 2))
+@settings(max_examples=30, deadline=None)
+def test_by_a_profile_of_activations_each_is_a_neuron(data, theta, chosen):
+    net, x = small(data.draw, st.sampled_from(["dense", "grouped", "residual"]))
+    flat, _ = unrolled(net, x.shape[1:])
+    flat.requires_grad_(False)
+    means = {name: value.round() for name, value in nnslicer.profile(net, x, spatial="flatten").items()}
+    flat_means = {name: value.round() for name, value in nnslicer.profile(flat, x.flatten(1)).items()}
+    target = torch.full((len(x),), chosen)
+    found = nnslicer.contributions(net, x, target, means, theta)
+    wanted = nnslicer.contributions(flat, x.flatten(1), target, flat_means, theta)
+    for name, value in wanted.neurons.items():
+        mine = found.neurons[name]
+        assert torch.equal(mine, value.view(*mine.shape, -1).sum(2)), name
+    for name, value in wanted.synapses.items():
+        # Which synapse each weight of the matrix is a copy of, 0 for none.
+        numbered, mine = copy.deepcopy(net), found.synapses[name]
+        weight = numbered.get_submodule(name).weight
+        weight.data = torch.arange(1.0, weight.numel() + 1).double().view_as(weight)
+        number = unrolled(numbered, x.shape[1:])[0].get_submodule(name).weight.long().flatten()
+        expected = torch.zeros(len(x), weight.numel() + 1).double().index_add(1, number, value.flatten(1))
+        assert torch.equal(mine.flatten(1), expected[:, 1:]), name
+    apart, theirs = nnslicer.difference(net, x, means), nnslicer.difference(flat, x.flatten(1), flat_means)
+    for name, value in theirs.items():
+        torch.testing.assert_close(apart[name].flatten(1), value)
+
+
+def test_a_maximum_and_an_average_pass_on_by_activation():
+    net = nn.Sequential(nn.MaxPool2d(2), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(1, 2, bias=False)).eval()
+    net[3].weight.data = torch.tensor([[1.0], [-1.0]])
+    x = torch.tensor([[[[4.0, 1.0, 0.0, 3.0], [0.0, 0.0, 3.0, 0.0], [1.0, 0.0, 5.0, 0.0], [0.0, 0.0, 0.0, 0.0]]]])
+    conv = nn.Conv2d(1, 1, 1, bias=False)
+    conv.weight.data.fill_(1.0)
+    whole = nn.Sequential(conv, *net)
+    means = nnslicer.profile(whole, x * 0, spatial="flatten")
+    means["_0"] = torch.full((1, 4, 4), 4.0)  # most activations are below their average, 5 is above, 4 is on it
+    found = nnslicer.contributions(whole, x, torch.tensor([0]), means, 0.0)
+    # Of the maxima 4, 3 (twice), 1 and 5: -1 where below, 1 where above; each then by dy = x - 4, dx = x of the input.
+    assert found.neurons["0"].item() == 0 - 2 - 1 + 1
+    assert found.synapses["0"].item() == 2 + 1 + 1
+
+
+def test_a_profile_of_activations_is_of_inputs_of_one_size():
+    net, x = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten()), torch.rand(3, 1, 4, 4)
+    net.append(nn.Linear(2, 2))
+    means = nnslicer.profile(net, x, spatial="flatten")
+    assert means["_0"].shape == (2, 4, 4)
+    with pytest.raises(nnslicer.NNSlicerError, match=r"of activations \(.*\), and the inputs given make \(.*6, 6\)"):
+        nnslicer.contributions(net, torch.rand(3, 1, 6, 6), torch.zeros(3, dtype=torch.int64), means)
+    with pytest.raises(nnslicer.NNSlicerError, match="spatial='max' given"):
+        nnslicer.profile(net, x, spatial="max")
 
 
 def test_profile_and_difference_are_the_means_of_what_flows():

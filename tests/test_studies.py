@@ -251,6 +251,19 @@ def test_pruning_for_classes_leaves_what_is_asked_for(measured):
     assert len(tables["tuned"]) == 3 * 4
 
 
+def test_each_reading_of_nnslicer_s_rules_prunes_the_same_classes(measured):
+    tables = measured["nnslicer_rules"]
+    readings = {(row["method"], row["unit"], row["theta"], row["summed"]) for row in tables["pruned"]}
+    assert len(readings) == 1 + 2 * 2 + 2 and ("nnslicer", "activation", 0.5, "size") in readings
+    cases = by(tables["pruned"], "classes", "unit", "theta", "summed", "statistics")
+    assert len(cases) == len(tables["pruned"]) == len(readings) * 2 * 2
+    zeros = by(tables["zeros"], "classes", "unit", "theta", "summed")
+    for (classes, unit, theta, summed), row in zeros.items():
+        # An MLP's filters have one activation each; and what has a sum has a size.
+        assert row["share"] == zeros[classes, "filter", theta, summed]["share"], unit
+        assert row["share"] >= zeros[classes, unit, theta, "size"]["share"]
+
+
 def test_protection_has_an_attacker_for_each_way_to_hide(measured):
     rows = by(measured["nnslicer_protection"]["protection"], "method", "images")
     assert len(rows) == 5 * 2

@@ -182,3 +182,30 @@ def test_nothing_to_show_says_so(here, draw):
     draw([], "n")
     text = (here / "_generated" / "n.md").read_text()
     assert "No results to show" in text and ":name: n\n" in text  # what links to the table finds the note
+
+
+def test_each_reading_stands_beside_pruning_by_weight(here):
+    def rows(accuracy, **reading):
+        return [
+            reading | {"classes": classes, "statistics": statistics, "accuracy": accuracy + more}
+            for classes in ("0+1", "2+3")
+            for statistics, more in (("kept", 0.0), ("measured again", 0.3))
+        ]
+
+    weight = rows(0.5, method="weight", unit="", theta=0.0, summed="")
+    worse = rows(0.25, method="nnslicer", unit="filter", theta=0.5, summed="sign")
+    better = rows(0.6, method="nnslicer", unit="activation", theta=0.5, summed="size")
+    better[1]["accuracy"] = 0.68  # on average over both subsets it is behind once statistics are measured again
+    zeros = [
+        {"unit": row["unit"], "theta": 0.5, "summed": row["summed"], "classes": "0+1", "share": 0.125}
+        for row in (worse[0], better[0])
+    ]
+    content = {"base": [{"accuracy": 0.9}], "pruned": weight + worse + better, "zeros": zeros}
+    found = [result("nnslicer_rules", content, seed, "resnet10-cifar10", "paper", share=0.5) for seed in range(3)]
+    tables.nnslicer_rules(found, "r")
+    lines = body(here, "r")
+    assert lines[2][:4] == ["weight", "–", "–", "–"] and "80.00 ± 0.00" in lines[2][5]
+    assert lines[3][:5] == ["filter", "0.5", "sign", "12.50 ± 0.00", "25.00 ± 0.00"]
+    assert "60.00 ± 0.00" in lines[4][4] and "79.00 ± 0.00" in lines[4][5]
+    caption = (here / "_generated" / "r.md").read_text()
+    assert "1 of 2 keep more than pruning by weight" in caption and "0 with statistics measured again" in caption

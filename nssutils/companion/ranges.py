@@ -45,6 +45,7 @@ RANGES = {
     "tolerance": _SHARE,
     "theta": _SHARE,
     "threshold": _SHARE,
+    "share": _SHARE,
     "eps_fgsm": _SHARE,
     "eps_pgd": _SHARE,
     "spatial": _one_of("mean", "flatten"),

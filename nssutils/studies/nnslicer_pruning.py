@@ -2,8 +2,6 @@
 its classes. Its Figs. 3 and 4."""
 
 import copy
-import itertools
-import random
 import sys
 from collections.abc import Iterator
 from functools import cache, partial
@@ -12,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nssutils import data, freezing, nnslicer, pruning, selection, slicing, training
+from nssutils import data, freezing, nnslicer, pruning, slicing, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import common, nnslicer_classes, parts, scores
 from nssutils.studies.nnslicer_classes import TARGET, Worth, flow
+from nssutils.studies.nnslicer_cut import answered, normal_images, places, remaining, subsets, zeros_in
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9)  # of each layer's synapses, that go
 SMOKE_SHARES = (0.3, 0.6)
@@ -29,7 +28,6 @@ SIZES = {
     "overnight": {"ranked": 500, "pairs": 45, "others": 2, "test": 1_000},
     "paper": {"ranked": 500, "pairs": 45, "others": 2, "test": 1_000},
 }
-NORMAL = 500  # training images on which statistics are measured again
 # Fig. 4: the shares that go, and the images of an epoch of fine-tuning.
 TUNED_SHARES = (0.5, 0.8, 0.9, 0.95)
 TUNED_IMAGES = {"smoke": 90, "quick": 3_000}
@@ -63,7 +61,7 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
         "channel": {name: _by_channel(weight) for name, weight in weights.items()},
     }
     shares = SMOKE_SHARES if smoke else SHARES
-    normal = x[data.first_per_class(y.cpu(), NORMAL // setting.n_classes)]
+    normal = normal_images(setting, x, y)
     whole = training.logits(net, loaded.x_test).argmax(1).cpu()
 
     @cache  # not at all where every part is kept
@@ -72,7 +70,7 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
             (method, statistics, share, answer)
             for method, worth in fixed.items()
             for share in shares
-            for statistics, answer in _answers(net, _kept(worth, weights, share), loaded.x_test, normal).items()
+            for statistics, answer in answered(net, remaining(worth, weights, share), loaded.x_test, normal).items()
         ]
 
     @cache
@@ -82,7 +80,7 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
 
     def subset(classes: tuple[int, ...]) -> dict[str, list[dict]]:
         case = {"classes": "+".join(map(str, classes)), "n_classes": len(classes)}
-        images = _of(loaded.y_test, classes, sizes["test"])
+        images = places(loaded.y_test, classes, sizes["test"])
         truth, rows = loaded.y_test[images], []
 
         def add(method: str, statistics: str, share: float, right: Tensor) -> None:
@@ -92,16 +90,16 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
         for method, statistics, share, answer in answers():
             add(method, statistics, share, answer[images] == truth)
         wanted = flow(found, classes)
-        cut = [("nnslicer", share, _kept(wanted, weights, share)) for share in shares]
+        cut = [("nnslicer", share, remaining(wanted, weights, share)) for share in shares]
         for each in by_class():
             kept = _inside(net, slicing.Slice.of_classes({c: each[c] for c in classes}), weights)
             gone = 1 - sum(int(mask.sum()) for mask in kept.values()) / sum(mask.numel() for mask in kept.values())
             cut.append(("semantic", gone, kept))
         for method, share, kept in cut:
-            for statistics, answer in _answers(net, kept, loaded.x_test[images], normal).items():
+            for statistics, answer in answered(net, kept, loaded.x_test[images], normal).items():
                 add(method, statistics, share, answer == truth)
         accuracy = _share(whole[images] == truth)
-        return {"whole": [case | {"accuracy": accuracy}], "zeros": [case | {"share": _zeros(wanted)}], "pruned": rows}
+        return {"whole": [case | {"accuracy": accuracy}], "zeros": [case | {"share": zeros_in(wanted)}], "pruned": rows}
 
     def tuned(method: str) -> dict[str, list[dict]]:
         worth = ({"nnslicer": flow(found, TARGET)} | fixed)[method]
@@ -109,7 +107,7 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
 
     tables: dict[str, list[dict]] = {"zeros": [], "whole": [], "pruned": [], "tuned": []}
     key = parts.key(net, setting, seed, loaded, theta=theta, lr=lr)
-    todo = [(subset, classes) for classes in _subsets(setting.n_classes, sizes, seed)]
+    todo = [(subset, classes) for classes in subsets(setting.n_classes, sizes, seed)]
     todo += [(tuned, method) for method in ("nnslicer", "all classes", "weight")]
     for compute, what in tqdm(todo, desc="subsets, tuned", file=sys.stderr, mininterval=2):
         parts.add(tables, "studies.nnslicer_pruning.measure", [*key, what], partial(compute, what))
@@ -117,31 +115,9 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
     return {"base": [base | {"images": len(loaded.y_test)}], **tables}
 
 
-def _subsets(n_classes: int, sizes: dict, seed: int) -> list[tuple[int, ...]]:
-    """Subsets of the classes: pairs, then some of each larger size, drawn by the seed where not all are taken."""
-    draw, chosen = random.Random(seed), []
-    for size in (2, *sizes.get("larger", range(3, n_classes + 1))):
-        every = list(itertools.combinations(range(n_classes), size))
-        wanted = sizes["pairs" if size == 2 else "others"]
-        chosen += every if wanted >= len(every) else sorted(draw.sample(every, wanted))
-    return chosen
-
-
 def _by_channel(weight: Tensor) -> Tensor:
     """For each synapse the mean size of its neuron's weights."""
     return weight.abs().flatten(1).mean(1).view(-1, *[1] * (weight.dim() - 1)).expand_as(weight)
-
-
-def _zeros(worth: Worth) -> float:
-    return _share(torch.cat([value.flatten() for value in worth.values()]) == 0)
-
-
-def _kept(worth: Worth, weights: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Which synapses stay when of every layer a share goes."""
-    return {
-        name: selection.top(worth[name], round((1 - share) * weight.numel()), weight.abs())
-        for name, weight in weights.items()
-    }
 
 
 def _inside(net: nn.Module, one: slicing.Slice, weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -152,30 +128,6 @@ def _inside(net: nn.Module, one: slicing.Slice, weights: dict[str, Tensor]) -> d
     }
 
 
-def _answers(net: nn.Module, kept: dict[str, Tensor], x: Tensor, normal: Tensor) -> dict[str, Tensor]:
-    """What the pruned network takes images x for, by the statistics of its batch normalisation."""
-    pruned = selection.without(net, {name: ~mask for name, mask in kept.items()})
-    found = {"kept": training.logits(pruned, x).argmax(1).cpu()}
-    return found | {"measured again": training.logits(_measured_again(pruned, normal), x).argmax(1).cpu()}
-
-
-def _measured_again(net: nn.Module, x: Tensor) -> nn.Module:
-    """The network, its batch normalisations' means and variances being those of images x."""
-    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
-    for module in norms:
-        module.reset_running_stats()
-        module.momentum = None  # the average over all batches, of which there is one
-    with torch.no_grad():
-        net.train()(x)
-    return net.eval()
-
-
-def _of(y: Tensor, classes, most: int) -> Tensor:
-    """Places of at most so many images of some classes, as many of each."""
-    places = torch.isin(y, torch.tensor(list(classes))).nonzero()[:, 0]
-    return places[data.first_per_class(y[places], most // len(classes))]
-
-
 def _share(right: Tensor) -> float:
     return right.double().mean().item()
 
@@ -184,11 +136,12 @@ def _tuned(
     net: nn.Module, method: str, worth: Worth, weights: dict[str, Tensor], setting: Setting, seed: int,
     loaded: data.Data, lr: float,
 ) -> Iterator[dict]:  # fmt: skip
-    images = _of(loaded.y_train, TARGET, TUNED_IMAGES.get(setting.preset, TUNED_MOST))
+    images = places(loaded.y_train, TARGET, TUNED_IMAGES.get(setting.preset, TUNED_MOST))
     x, y = loaded.x_train[images], loaded.y_train[images]
-    test = loaded.x_test[places := _of(loaded.y_test, TARGET, len(loaded.y_test))], loaded.y_test[places]
+    others = places(loaded.y_test, TARGET, len(loaded.y_test))
+    test = loaded.x_test[others], loaded.y_test[others]
     for share in TUNED_SHARES:
-        pruned = pruning.apply(copy.deepcopy(net), _kept(worth, weights, share))
+        pruned = pruning.apply(copy.deepcopy(net), remaining(worth, weights, share))
         before = training.evaluate(pruned, *test)
         training.fit(
             pruned, x, y, epochs=1, batch_size=setting.batch_size, lr=lr, augment=setting.augment, seed=seed,

@@ -13,6 +13,7 @@ from nssutils.companion.tables.nnslicer_applications import (
     nnslicer_protected,
     nnslicer_pruned,
     nnslicer_readings,
+    nnslicer_rules,
     nnslicer_table4,
     nnslicer_trees,
     nnslicer_tuned,
@@ -54,7 +55,8 @@ from nssutils.companion.tables.your_model import your_extended, your_repaired, y
 __all__ = [
     "METHODS", "at_rate", "deeparc_base", "deeparc_edited", "deeparc_modularity", "deeparc_repair", "deeparc_search",
     "falls", "furthest", "nearer", "nearest_tau", "nnslicer_base", "nnslicer_detection", "nnslicer_protected",
-    "nnslicer_pruned", "nnslicer_readings", "nnslicer_seconds", "nnslicer_table4", "nnslicer_trees", "nnslicer_tuned",
+    "nnslicer_pruned", "nnslicer_readings", "nnslicer_rules", "nnslicer_seconds", "nnslicer_table4", "nnslicer_trees",
+    "nnslicer_tuned",
     "removed_first", "rq1_base", "rq1_deeparc", "rq1_layers", "rq1_leads",
     "rq1_rates", "rq1_seconds", "rq1_sentences", "rq2_matched", "rq2_savings", "rq2_summary", "rq2_taus",
     "rq3_attacks", "rq3_beyond", "rq3_effort", "rq3_summary", "rq4_costs", "rq4_fairness", "rq4_summary",

@@ -20,6 +20,7 @@ METHODS = {
     "channel": "channel", "semantic": "semantic slice", "random": "random", "everything": "everything hidden",
 }  # fmt: skip
 MEASURES = ("precision", "recall", "f1")
+STATISTICS = ("kept", "measured again")  # of batch normalisation, once synapses are gone
 
 
 @or_nothing
@@ -144,6 +145,42 @@ def nnslicer_tuned(found: list[Result], label: str) -> Markdown:
     caption = "Accuracy (%) on classes 0, 1 and 5, pruned, before and after an epoch on images of these classes."
     note = "A share of every layer's synapses is pruned. The paper's are read off its Fig. 4."
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
+
+
+@or_nothing
+def nnslicer_rules(found: list[Result], label: str) -> Markdown:
+    """Pruning for chosen classes by each reading of NNSlicer's rules, beside pruning by weight."""
+    rows, zeros = results.frame(found, "pruned"), results.frame(found, "zeros")
+    reading, table = ["method", "unit", "theta", "summed"], []
+    ahead = dict.fromkeys(STATISTICS, 0)
+    for (method, unit, theta, summed), mine in rows.groupby(reading, sort=False):
+        none = zeros[(zeros["unit"] == unit) & (zeros["theta"] == theta) & (zeros["summed"] == summed)]
+        by_weight = method == "weight"
+        row = {"neuron": METHODS["weight"] if by_weight else unit, "theta": "–" if by_weight else f"{theta:g}"}
+        row["summed"] = summed or "–"
+        row["contribute nothing"] = interval(none.groupby("seed")["share"].mean())
+        for statistics in STATISTICS:
+            means = _by_seed(mine, statistics)
+            row[f"statistics {statistics}"] = interval(means)
+            ahead[statistics] += bool(means.mean() > _by_seed(rows[rows["method"] == "weight"], statistics).mean())
+        table.append(row)
+    tried = len(table) - 1
+    caption = (
+        f"Accuracy (%) on chosen classes by reading of the rules: {ahead['kept']} of {tried} keep more than pruning by "
+        f"weight with the network's statistics, {ahead['measured again']} with statistics measured again."
+    )
+    note = (
+        f"{100 * found[0].readings['share']:.0f}% of every layer's synapses go, nothing is trained. The answer is any "
+        "of the ten classes; on average over subsets of two to ten. Summed over images is what each gives to a "
+        "synapse with its sign, or its size. Contribute nothing: the share of synapses (%) whose sum is zero; among "
+        "these the smaller weight goes first."
+    )
+    best = tuple(f"statistics {statistics}" for statistics in STATISTICS)
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3, note=note, best=best)
+
+
+def _by_seed(rows: pd.DataFrame, statistics: str) -> pd.Series:
+    return rows[rows["statistics"] == statistics].groupby("seed")["accuracy"].mean()
 
 
 @or_nothing
