@@ -14,8 +14,8 @@ from nssutils.studies import common, nnslicer_classes, parts
 from nssutils.studies.nnslicer_classes import Worth, flow
 from nssutils.studies.nnslicer_cut import answered, normal_images, places, remaining, subsets, zeros_in
 
-THETAS = {"smoke": (0.5, 0.9)}
-ALL_THETAS = (0.1, 0.3, 0.5, 0.7, 0.9)
+THETAS = (0.1, 0.3, 0.5, 0.7, 0.9)
+SMOKE_THETAS = (0.5, 0.9)
 UNITS = {"filter": "mean", "activation": "flatten"}  # what is one neuron: nnslicer.profile's `spatial`
 # Training images of each class behind the contributions; subsets of two classes, and of each larger size; test images
 # of a subset at most.
@@ -41,7 +41,7 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, share: float = 0.
     accuracy). Each unit and theta is kept as it is done.
     """
     net = training.trained(setting, seed, loaded)
-    sizes, thetas = SIZES[setting.preset], THETAS.get(setting.preset, ALL_THETAS)
+    sizes, thetas = SIZES[setting.preset], SMOKE_THETAS if setting.preset == "smoke" else THETAS
     x, y = common.scored_images(setting, loaded)
     few = data.first_per_class(y.cpu(), sizes["ranked"])
     weights, normal = nnslicer_classes.weights(net), normal_images(setting, x, y)
