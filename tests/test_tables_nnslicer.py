@@ -201,7 +201,7 @@ def test_each_reading_stands_beside_pruning_by_weight(here):
         for row in (worse[0], better[0])
     ]
     content = {"base": [{"accuracy": 0.9}], "pruned": weight + worse + better, "zeros": zeros}
-    found = [result("nnslicer_rules", content, seed, "resnet10-cifar10", "paper", share=0.5) for seed in range(3)]
+    found = [result("nnslicer_rules", content, seed, "resnet10-cifar10", "paper") for seed in range(3)]
     tables.nnslicer_rules(found, "r")
     lines = body(here, "r")
     assert lines[2][:4] == ["weight", "–", "–", "–"] and "80.00 ± 0.00" in lines[2][5]

@@ -15,8 +15,8 @@ ORIGIN = {
 }
 
 
-def result(chapter, rows, seed=0, setting="vgg16-cifar10", preset="quick", **readings):
-    return results.Result(chapter, preset, setting, seed, readings, ORIGIN, rows)
+def result(chapter, rows, seed=0, setting="vgg16-cifar10", preset="quick"):
+    return results.Result(chapter, preset, setting, seed, {}, ORIGIN, rows)
 
 
 def body(here, label):
