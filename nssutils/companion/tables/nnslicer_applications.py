@@ -171,10 +171,10 @@ def nnslicer_rules(found: list[Result], label: str) -> Markdown:
     )
     share = found[0].readings.get("share", 0.5)
     note = (
-        f"{100 * share:.0f}% of every layer's synapses go, nothing is trained. The answer is any of the ten classes; on "
-        "average over subsets of two to ten. Summed over images is what each gives to a synapse with its sign, or its "
-        "size. Contribute nothing: the share of synapses (%) whose sum is zero; among these the smaller weight goes "
-        "first."
+        f"{100 * share:.0f}% of every layer's synapses go, nothing is trained. The answer is any of the ten classes, "
+        "on average over subsets of two to ten. Summed over images is what each gives to a synapse with its sign, or "
+        "its size. Contribute nothing: the share of synapses (%) whose sum is zero; among these the smaller weight "
+        "goes first."
     )
     best = tuple(f"statistics {statistics}" for statistics in STATISTICS)
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=3, note=note, best=best)
