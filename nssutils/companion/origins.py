@@ -51,7 +51,7 @@ def fold(found: list[Result], titles: dict[str, str], downloads: str = "", note:
 
 def _row(group: list[Result], titles: dict[str, str]) -> str:
     images = f"{count:,}" if (count := test_images(group[0])) else "–"
-    devices = " and ".join(sorted({str(one.provenance["device"]) for one in group}))
+    devices = " and ".join(sorted({str(one.provenance["device"]) for one in group})).replace(" 1 threads", " 1 thread")
     code, data = (
         " ".join(f"<code>{digest[:8]}</code>" for digest in sorted({str(one.provenance[key]) for one in group}))
         for key in ("code_sha256", "data_sha256")
