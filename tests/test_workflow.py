@@ -56,7 +56,7 @@ def store(tmp_path, monkeypatch):
 
 def test_every_cell_of_the_store_is_a_job():
     found = workflow.jobs("paper")
-    assert len(found) == len(set(found)) == 5 * (4 + 4 + 4 * 6 + 5 + 3 + 2 + 3 + 2 + 1 + 1 + 2 + 2)
+    assert len(found) == len(set(found)) == 5 * (4 + 4 + 4 * 6 + 5 + 4 + 2 + 3 + 2 + 1 + 1 + 2 + 2)
     assert workflow.jobs("published") == []
     assert {job.chapter for job in found} == set(studies.STUDIES)
 
