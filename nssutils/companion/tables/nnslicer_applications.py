@@ -176,8 +176,7 @@ def nnslicer_rules(found: list[Result], label: str) -> Markdown:
         "its size. Contribute nothing: the share of synapses (%) whose sum is zero; among these the smaller weight "
         "goes first."
     )
-    best = tuple(f"statistics {statistics}" for statistics in STATISTICS)
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3, note=note, best=best)
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3, note=note)
 
 
 def _by_seed(rows: pd.DataFrame, statistics: str) -> pd.Series:
