@@ -112,7 +112,7 @@ def nnslicer_pruned(found: list[Result], label: str) -> Markdown:
     for share in (0.3, 0.5, 0.55, 0.8):
         for method in ("nnslicer", "all classes", "weight", "channel"):
             row = {"pruned": f"{100 * share:.0f}%", "method": METHODS[method]}
-            for statistics in ("kept", "measured again"):
+            for statistics in STATISTICS:
                 row[f"statistics {statistics}"] = interval(_pruned(found, method, statistics, share))
             value = _comparable(found, printed.get(f"nnslicer-pruned-{100 * share:.0f}-{method}"))
             if not _pruned(found, method, "kept", share).empty:
@@ -128,8 +128,7 @@ def nnslicer_pruned(found: list[Result], label: str) -> Markdown:
 def _pruned(found: Sequence[Result], method: str, statistics: str, share: float) -> pd.Series:
     """Accuracy of each network, on average over the subsets."""
     rows = results.frame(found, "pruned")
-    mine = rows[(rows["method"] == method) & (rows["statistics"] == statistics) & np.isclose(rows["share"], share)]
-    return mine.groupby("seed")["accuracy"].mean()
+    return _by_seed(rows[(rows["method"] == method) & np.isclose(rows["share"], share)], statistics)
 
 
 @or_nothing
@@ -166,8 +165,8 @@ def nnslicer_rules(found: list[Result], label: str) -> Markdown:
         table.append(row)
     tried = len(table) - 1
     caption = (
-        f"Accuracy (%) on chosen classes by reading of the rules: {ahead['kept']} of {tried} keep more than pruning by "
-        f"weight with the network's statistics, {ahead['measured again']} with statistics measured again."
+        f"Accuracy (%) on chosen classes by reading of the rules: {ahead['kept']} of {tried} keep more on average than "
+        f"by weight with the network's statistics, {ahead['measured again']} with statistics measured again."
     )
     share = found[0].readings.get("share", 0.5)
     note = (
@@ -180,6 +179,7 @@ def nnslicer_rules(found: list[Result], label: str) -> Markdown:
 
 
 def _by_seed(rows: pd.DataFrame, statistics: str) -> pd.Series:
+    """Accuracy of each network, on average over the subsets, by these statistics."""
     return rows[rows["statistics"] == statistics].groupby("seed")["accuracy"].mean()
 
 
