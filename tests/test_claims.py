@@ -352,6 +352,26 @@ def test_a_chapter_without_results_says_so(here):
     assert "no result is published yet" in (here / "_generated" / "s.md").read_text()
 
 
+def test_a_chapter_without_claims_is_answered_by_its_results(tmp_path, monkeypatch, here):
+    def perfect(tables):
+        for row in tables["detection"]:
+            row["auc"] = float(row["features"] == "nnslicer")
+
+    def box(found, chapter):
+        claims.answers.answer(found, chapter, chapter)
+        return (here / "_generated" / f"{chapter}.md").read_text()
+
+    asked, found = claims.answers.questions().items(), claims.published()
+    without = {name for name, each in asked if not each["claims"]}
+    assert without == {*claims.beyond.SENTENCES, "method"}
+    on_mlps = without - {"method", "nnslicer_rules", "sensitivity_pilots"}
+    assert all("<li>MLP-" in box(found, chapter) for chapter in on_mlps)
+    told = "MLP-MNIST (paper, n = 5): What slices tell of 6 attacks, against feature maps"
+    assert f"{told}: 0 better, 6 worse" in box(found, "nnslicer")
+    changed(tmp_path, monkeypatch, "nnslicer", perfect)
+    assert f"{told}: 6 better, 0 worse" in box(claims.published(), "nnslicer")
+
+
 def test_the_first_page_has_findings_and_a_card_for_each_chapter(here):
     found = claims.published()
     claims.answers.findings(found, "f")

@@ -13,7 +13,7 @@ import yaml
 from IPython.display import HTML
 
 from nssutils.companion import fragments
-from nssutils.companion.claims import rules
+from nssutils.companion.claims import beyond, rules
 from nssutils.companion.claims.judging import get, ledger, overall
 from nssutils.companion.claims.shown import NAMES
 from nssutils.companion.results import DATA, Result
@@ -28,6 +28,7 @@ WHO = {
 ARROWS = (
     '<p class="arrows">↑ points the way that is claimed, ↓ the contrary, by too few networks or too little to tell.</p>'
 )
+UNTOLD = '<p class="arrows">≈ counts what cannot be told: too little, or by fewer than three networks.</p>'
 
 
 @cache
@@ -46,7 +47,7 @@ def answer(found: Mapping[str, list[Result]], chapter: str, label: str) -> HTML:
         f"<dd>{_badge(rules.weakest(mine['verdict']))} {_settings(mine)}</dd></div>"
         for name, mine in judged.items()
     )
-    body = f"<dl>{rows}</dl>{ARROWS}" if rows else f"<p>{_without_claims(found.get(chapter, []))}</p>"
+    body = f"<dl>{rows}</dl>{ARROWS}" if rows else _without_claims(found, chapter)
     return _written(
         f'<aside class="answer" aria-label="The answer"><p class="question">{asked["question"]}</p>{body}</aside>',
         label,
@@ -104,16 +105,18 @@ def _settings(mine: pd.DataFrame) -> str:
     return '<span class="by-setting">' + "; ".join(parts) + ".</span>"
 
 
-def _without_claims(here: list[Result]) -> str:
-    """What there is to say of a chapter that the paper claims nothing about."""
+def _without_claims(found: Mapping[str, list[Result]], chapter: str) -> str:
+    """What there is to say of a chapter that the paper claims nothing about: a sentence for each setting."""
+    here = found.get(chapter, [])
     if not here:
-        return "The paper says nothing of this, and no result is published yet: what this run computed is at the end."
-    networks = ", ".join(
-        f"{NAMES[name]} ({group[0].preset}, n = {len(group)})"
-        for name in dict.fromkeys(one.setting for one in here)
-        if (group := [one for one in here if one.setting == name])
-    )
-    return f"The paper says nothing of this. Measured here: {networks}."
+        return "<p>The paper says nothing of this, and no result is published yet: what this run computed is below.</p>"
+    items = []
+    for name in dict.fromkeys(one.setting for one in here):
+        group = [one for one in here if one.setting == name]
+        sentence = html.escape(beyond.SENTENCES[chapter](found, name))
+        items.append(f"<li>{NAMES[name]} ({group[0].preset}, n = {len(group)}): {sentence}</li>")
+    untold = UNTOLD if any("≈" in item for item in items) else ""
+    return f"<p>The paper says nothing of this. Measured here:</p><ul>{''.join(items)}</ul>{untold}"
 
 
 def _badge(verdict: str, count: int | None = None) -> str:

@@ -27,12 +27,9 @@ def explorer(found: list[Result], label: str) -> object:
         return fragments.nothing(label, "No slice to explore: no result at hand says which neurons it has.")
     networks = [first[name] for name in dict.fromkeys(one.setting for one in found) if name in first]
     content = [_network(one) for one in networks]
-    shown = content[0]
-    level = next((at for at, one in enumerate(shown["slices"]) if one["theta"] == SHOWN), len(shown["slices"]) // 2)
-    layer, theta = shown["layers"][-1], shown["slices"][level]["theta"]
-    within = _within(layer["entries"], level)
-    critical = [sum(row) for row in within]
-    caption = f"{layer['name'].capitalize()} of {shown['title']}: the neurons that each class needs at theta {theta:g}."
+    level, layer, theta, within = _shown(content[0])
+    title, critical = content[0]["title"], [sum(row) for row in within]
+    caption = f"{layer['name'].capitalize()} of {title}: the neurons that each class needs at theta {theta:g}."
     alt = (
         f"A row for each class, a column for each neuron of {layer['name']}: at theta {theta:g} a class needs "
         f"{min(critical)} to {max(critical)} of {len(within[0])} neurons. Two classes share {_mean(within)}% of theirs."
@@ -47,6 +44,24 @@ def explorer(found: list[Result], label: str) -> object:
     data = json.dumps({"shown": level, "networks": content}, separators=(",", ":")).replace("</", "<\\/")
     touch = f'<script type="application/json" class="explorer">{data}</script>\n{_overlap(within)}'
     return fragments.figure(_drawn(layer["entries"], level), label, caption, alt, networks, note, touch)
+
+
+def shared(one: Result) -> str:
+    """In words, how a network's classes share the neurons of what is drawn first."""
+    _, layer, theta, within = _shown(_network(one))
+    needed = [sum(classes) for classes in zip(*within, strict=True)]
+    alone, every, none = (100 * needed.count(n) / len(needed) for n in (1, len(within), 0))
+    return (
+        f"At theta {theta:g}, of the neurons of {layer['name']} one class alone needs {alone:.0f}%, every class "
+        f"{every:.0f}%, none {none:.0f}%. Two classes share {_mean(within)}% of theirs."
+    )
+
+
+def _shown(network: dict) -> tuple[int, dict, float, list[list[bool]]]:
+    """What is drawn first of a network: the number of the theta, the layer, the theta, and what each class needs."""
+    slices, layer = network["slices"], network["layers"][-1]
+    level = next((at for at, one in enumerate(slices) if one["theta"] == SHOWN), len(slices) // 2)
+    return level, layer, slices[level]["theta"], _within(layer["entries"], level)
 
 
 def jaccard(first: Sequence[bool], second: Sequence[bool]) -> int:

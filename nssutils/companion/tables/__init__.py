@@ -17,6 +17,7 @@ from nssutils.companion.tables.nnslicer_applications import (
     nnslicer_table4,
     nnslicer_trees,
     nnslicer_tuned,
+    rules_against_weight,
 )
 from nssutils.companion.tables.pilot import falls, table1, table2, table3
 from nssutils.companion.tables.rq1 import (
@@ -43,25 +44,28 @@ from nssutils.companion.tables.rq2 import (
 from nssutils.companion.tables.rq3 import rq3_attacks, rq3_beyond, rq3_effort, rq3_summary, table5
 from nssutils.companion.tables.rq4 import nearer, rq4_costs, rq4_fairness, rq4_summary, table6
 from nssutils.companion.tables.sensitivity import (
+    leads,
+    mean_effects,
+    named,
+    nearest_reading,
     sensitivity_combined,
     sensitivity_distances,
     sensitivity_effects,
     sensitivity_leads,
 )
-from nssutils.companion.tables.sensitivity_pilots import sensitivity_pilots
-from nssutils.companion.tables.sensitivity_tasks import sensitivity_eps, sensitivity_mix
+from nssutils.companion.tables.sensitivity_pilots import nearer_cells, sensitivity_pilots
+from nssutils.companion.tables.sensitivity_tasks import mixes, repairs_by_eps, sensitivity_eps, sensitivity_mix
 from nssutils.companion.tables.your_model import your_extended, your_repaired, your_shrunk
 
 __all__ = [
     "METHODS", "at_rate", "deeparc_base", "deeparc_edited", "deeparc_modularity", "deeparc_repair", "deeparc_search",
-    "falls", "furthest", "nearer", "nearest_tau", "nnslicer_base", "nnslicer_detection", "nnslicer_protected",
-    "nnslicer_pruned", "nnslicer_readings", "nnslicer_rules", "nnslicer_seconds", "nnslicer_table4", "nnslicer_trees",
-    "nnslicer_tuned",
-    "removed_first", "rq1_base", "rq1_deeparc", "rq1_layers", "rq1_leads",
-    "rq1_rates", "rq1_seconds", "rq1_sentences", "rq2_matched", "rq2_savings", "rq2_summary", "rq2_taus",
-    "rq3_attacks", "rq3_beyond", "rq3_effort", "rq3_summary", "rq4_costs", "rq4_fairness", "rq4_summary",
+    "falls", "furthest", "leads", "mean_effects", "mixes", "named", "nearer", "nearer_cells", "nearest_reading",
+    "nearest_tau", "nnslicer_base", "nnslicer_detection", "nnslicer_protected", "nnslicer_pruned",
+    "nnslicer_readings", "nnslicer_rules", "nnslicer_seconds", "nnslicer_table4", "nnslicer_trees", "nnslicer_tuned",
+    "removed_first", "repairs_by_eps", "rq1_base", "rq1_deeparc", "rq1_layers", "rq1_leads", "rq1_rates",
+    "rq1_seconds", "rq1_sentences", "rq2_matched", "rq2_savings", "rq2_summary", "rq2_taus", "rq3_attacks",
+    "rq3_beyond", "rq3_effort", "rq3_summary", "rq4_costs", "rq4_fairness", "rq4_summary", "rules_against_weight",
     "sensitivity_combined", "sensitivity_distances", "sensitivity_effects", "sensitivity_eps", "sensitivity_leads",
-    "sensitivity_mix", "sensitivity_pilots", "slices",
-    "table1", "table2", "table3", "table4", "table5", "table6",
+    "sensitivity_mix", "sensitivity_pilots", "slices", "table1", "table2", "table3", "table4", "table5", "table6",
     "your_extended", "your_repaired", "your_shrunk",
 ]  # fmt: skip

@@ -167,7 +167,7 @@ def sensitivity_distances(found: list[Result], label: str) -> Markdown:
                 )
             row["distance (points)"] = f"{apart[reading, value]:.1f}"
             table.append(row)
-    nearest = [f"{TITLES[name]}: {_named(nearest_reading(found, name))}" for name in names(found)]
+    nearest = [f"{TITLES[name]}: {named(nearest_reading(found, name))}" for name in names(found)]
     caption = f"Parameters (%) that the chosen slice leaves out. Nearest the paper: {'; '.join(nearest)}."
     note = (
         "By the accuracy on training images that the slice may lose; the paper's by Table 4's law and by Table 5's "
@@ -196,7 +196,8 @@ def nearest_reading(found: list[Result], setting: str) -> tuple[str, str]:
     return distances([one for one in found if one.setting == setting]).idxmin()
 
 
-def _named(key: tuple[str, str]) -> str:
+def named(key: tuple[str, str]) -> str:
+    """A reading and its value in words."""
     return " ".join(filter(None, key)) if key[0] == OURS else f"{key[0]}, {key[1]}"
 
 
