@@ -88,7 +88,7 @@ def counted_falls(result: Result, metric: str) -> tuple[int, int]:
             [right(result, row, bases[row.get("category")]) for row in band] for band in (upper, lower)
         ]  # fmt: skip
         known = all(one is not None for band in answers for one in band)
-        error = image_half_width(*(np.concatenate(band) for band in reversed(answers))) if known else 0.0
+        error = image_half_width(np.subtract(*map(np.concatenate, answers))) if known else 0.0
         whole += change < 0
         clear += change < -error
     return clear, whole

@@ -8,7 +8,7 @@ from IPython.display import Markdown
 
 from nssutils.companion import fragments, results
 from nssutils.companion.fragments import METRIC_TITLES, TITLES, beside_paper, paper_number, percent
-from nssutils.companion.intervals import image_half_width, marked, told_apart
+from nssutils.companion.intervals import marked, told_apart
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import METRICS, interval, metrics_in, names, or_nothing, printed, right
 
@@ -111,9 +111,9 @@ def rq1_leads(found: list[Result], label: str, metrics: Sequence[str] = ()) -> M
 
 def lead_at(
     result: Result, metric: str, rate: float, of: Sequence[str] = METHODS[1:]
-) -> tuple[float, float | None]:  # fmt: skip
-    """One network's lead of semantic selection over the best of others at a rate, and half the interval of it over test
-    images (None where an older result does not say which were recognised); (NaN, None) out of reach."""
+) -> tuple[float, np.ndarray | None]:  # fmt: skip
+    """One network's lead of semantic selection over the best of others at a rate, and what it is on each test image
+    (None where an older result does not say which were recognised); (NaN, None) out of reach."""
     curves = {method: curve(result, method, metric) for method in (METHODS[0], *of)}
     at = {method: at_rate(points, rate) for method, points in curves.items()}
     if any(np.isnan(value) for value in at.values()):
@@ -121,7 +121,7 @@ def lead_at(
     rival = max(of, key=at.get)
     answers = [answers_at(result, curves[method], rate) for method in (METHODS[0], rival)]
     known = all(one is not None for one in answers)
-    return at[METHODS[0]] - at[rival], image_half_width(*answers) if known else None
+    return at[METHODS[0]] - at[rival], np.subtract(*answers) if known else None
 
 
 def answers_at(result: Result, points: list[dict], rate: float) -> np.ndarray | None:
@@ -141,7 +141,7 @@ def _lead(group: list[Result], metric: str, rate: float) -> str:
     changes = [lead for lead, _ in leads]
     if any(np.isnan(change) for change in changes):
         return "–"
-    told = told_apart(changes, [half for _, half in leads if half is not None])
+    told = told_apart(changes, [images for _, images in leads if images is not None])
     points = round(100 * float(np.mean(changes)), 1)
     return marked(f"{points:+.1f}" if abs(points) < 10 else f"{points:+.0f}", told)
 
