@@ -70,7 +70,7 @@ def falls(found: list[Result], label: str) -> Markdown:
                 }
             )
     caption = "Steps to a lower band at which the accuracy falls although it should rise."
-    note = "Ours count where they are larger than the test images' sampling error; in parentheses stand all."
+    note = "Ours count where they are larger than the test images' sampling error; in parentheses: all, however small."
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=len(lead) + 1, note=note)
 
 
