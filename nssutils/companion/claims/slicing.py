@@ -263,9 +263,10 @@ def redundant_layers_cost_little(evidence: Evidence, numbers: Numbers, tolerance
 
 
 def deeparc_size(evidence: Evidence, numbers: Numbers, tolerance: float, threshold: float = 0.99) -> Opinion:
-    """Share of the parameters that DeepArc removes."""
+    """Share of the parameters that DeepArc removes, of the networks that lose some; none where no network does."""
     rates = [_removed(one, threshold)["compression_rate"] for one in evidence.group("rq1_slicing")]
-    return valued(over_networks(rates, unit="%"), numbers[0] / 100, tolerance=tolerance)
+    losing = [rate for rate in rates if rate > 0] or rates
+    return valued(over_networks(losing, unit="%"), numbers[0] / 100, tolerance=tolerance)
 
 
 def ahead_of_deeparc(evidence: Evidence, numbers: Numbers, metric: str = "taylor", threshold: float = 0.99) -> Opinion:
