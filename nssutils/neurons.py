@@ -151,6 +151,15 @@ def is_masked(net: nn.Module) -> bool:
     return isinstance(vars(net).get("forward"), _MaskedForward)
 
 
+def check_whole(net: nn.Module, error: type[NssError]) -> None:
+    """Raise the error where the network is masked: for what reads the network itself, and would look past the masks."""
+    if is_masked(net):
+        raise error(
+            f"this {type(net).__name__} is masked, expected a whole network: ask outside the block, or of the "
+            "network that `restructuring.extract` makes of it."
+        )
+
+
 class _MaskedForward:
     """forward() of a masked network. What it does is laid down once for each mode, as the path may depend on it
     (F.dropout), and, where only an example shows the path, for each shape of input."""
