@@ -50,6 +50,7 @@ def profile(net: nn.Module, x: Tensor, batch_size: int = 500, spatial: str = "me
     activation over images, (channels, ...): contributions by such a profile take each for a neuron of its own."""
     if spatial not in ("mean", "flatten"):
         raise NNSlicerError(f"spatial={spatial!r} given, expected 'mean' or 'flatten'.")
+    neurons.check_whole(net, NNSlicerError)
     where = next(net.parameters()).device
     with torch.no_grad(), neurons.evaluating(net):
         traced = graphs.trace(net, x)
@@ -70,6 +71,7 @@ def profile(net: nn.Module, x: Tensor, batch_size: int = 500, spatial: str = "me
 def difference(net: nn.Module, x: Tensor, means: Profile) -> dict[str, Tensor]:
     """Forward analysis: how far each weighted sum (mean over space) is from its average: {module: (N, width)}; by a
     profile of activations each of them, (N, width, ...)."""
+    neurons.check_whole(net, NNSlicerError)
     where, parts = next(net.parameters()).device, {}
     with torch.no_grad(), neurons.evaluating(net):
         traced = graphs.trace(net, x)
@@ -102,6 +104,7 @@ def contributions(
         raise NNSlicerError(f"theta={theta!r} given, expected a share in [0, 1).")
     if len(x) != len(target) or not len(x):
         raise NNSlicerError(f"{len(x)} inputs and {len(target)} targets given, expected as many of each, at least one.")
+    neurons.check_whole(net, NNSlicerError)
     where = next(net.parameters()).device
     sums: list[dict[str, Tensor]] = [{}, {}]
     lists: list[dict[str, list[Tensor]]] = [{}, {}]

@@ -11,7 +11,7 @@ from literal import Residual
 from literal import nnslicer as literal_nnslicer
 from torch import nn
 
-from nssutils import graphs, models, neurons, nnslicer, operations, restructuring
+from nssutils import detection, graphs, models, neurons, nnslicer, operations, restructuring
 
 
 def by_hand(bias: bool = False) -> nn.Sequential:
@@ -258,6 +258,20 @@ def test_leaves_the_network_as_it_was():
     nnslicer.contributions(net, x, torch.tensor([0, 1, 2]), nnslicer.profile(net, x))
     assert net.training and all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert all(p.grad is None for p in net.parameters())
+
+
+def test_a_masked_network_is_refused():
+    """Its profile and contributions would be the whole network's."""
+    net, x = models.build("mlp-mnist", width=0.1).eval(), torch.rand(4, 1, 28, 28)
+    means, target = nnslicer.profile(net, x), torch.arange(4)
+    with neurons.masked(net, {"0": torch.arange(neurons.layers(net)["0"].width) < 3}):
+        for peer in (
+            lambda: nnslicer.profile(net, x), lambda: nnslicer.difference(net, x, means),
+            lambda: nnslicer.contributions(net, x, target, means),
+            lambda: detection.features(net, x, means, 0.5, "nnslicer"),
+        ):  # fmt: skip
+            with pytest.raises(nnslicer.NNSlicerError, match="is masked, expected a whole network"):
+                peer()
 
 
 def test_wrong_use_is_an_error_by_name():

@@ -114,6 +114,14 @@ def test_no_samples_to_measure_on_are_refused(given, how, message):
         slicing.semantic_slice(*given, metric="avg", **how)
 
 
+def test_samples_of_another_type_than_the_network_s_are_named(given):
+    net, x, y = given
+    with pytest.raises(NssError, match=r"of torch.float32 does not take samples of torch.float64.*x.to\(torch.float32"):
+        slicing.semantic_slice(net, x.double().numpy(), y)
+    with pytest.raises(NssError, match=r"does not take samples of torch.float64"):
+        neurons.record(net, x.double())
+
+
 def test_no_batch_is_refused(given):
     with pytest.raises(NssError, match="batch_size=0 given, expected at least 1"):
         contribution.score(*given, metrics="avg", batch_size=0)
