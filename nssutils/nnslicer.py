@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from nssutils import bars, graphs, neurons, operations
+from nssutils import bars, graphs, neurons, operations, samples
 from nssutils.errors import NssError
 from nssutils.slicing import Slice
 
@@ -86,7 +86,7 @@ def contributions(
     net: nn.Module, x: Tensor, target: Tensor, means: Profile, theta: float = THETA, *,
     synapses: bool = True, total: bool = False, batch_size: int = 16,
 ) -> Contributions:  # fmt: skip
-    """Backward analysis of inputs x (N, C, H, W) from the outputs `target`: (N,) int64, one of each input, or
+    """Backward analysis of inputs x (N, C, H, W) from the outputs `target`: (N,) integers, one of each input, or
     (N, n_outputs), the contribution to begin with at each output (Zhang et al. 2020, Table 2 and Algorithm 1).
 
     With y a neuron's value, dy and dx its and its inputs' distances from the profile `means`, an operation adds to each
@@ -102,6 +102,7 @@ def contributions(
     """
     if not 0 <= theta < 1:
         raise NNSlicerError(f"theta={theta!r} given, expected a share in [0, 1).")
+    target = torch.as_tensor(target)
     if len(x) != len(target) or not len(x):
         raise NNSlicerError(f"{len(x)} inputs and {len(target)} targets given, expected as many of each, at least one.")
     neurons.check_whole(net, NNSlicerError)
@@ -135,9 +136,12 @@ def class_contributions(
     """For each class the contributions of its images to its own output, summed: neurons {layer: (n_classes, width)}
     and, if asked, synapses {module: (n_classes, *weight.shape)}, on the CPU.
 
-    x: images; y: their labels (N,), of each class some.
+    x: images; y: their labels, as `samples.labels` takes them, of each class some. Raises SampleError for a label
+    outside 0 to n_classes - 1.
     """
+    y = samples.labels(y, len(x))
     n_classes = int(y.max()) + 1 if n_classes is None else n_classes
+    samples.check_range(y, n_classes)
     rows = []
     for c in range(n_classes):
         if not (y == c).any():
@@ -374,7 +378,7 @@ def _pair(value) -> tuple[int, int]:
 
 def _criterion(target: Tensor, logits: Tensor) -> Tensor:
     if target.dim() == 1 and not target.is_floating_point() and 0 <= target.min() <= target.max() < logits.shape[1]:
-        return F.one_hot(target, logits.shape[1]).to(logits)
+        return F.one_hot(target.long(), logits.shape[1]).to(logits)
     if target.shape == logits.shape:
         return target.to(logits)
     raise NNSlicerError(

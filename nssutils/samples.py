@@ -87,7 +87,7 @@ def by_class(x, y, n_classes: int, batch_size: int) -> Iterator[tuple[int, Tenso
         raise SampleError(f"batch_size={batch_size!r} given, expected at least 1.")
     waiting: dict[int, list[Tensor]] = {c: [] for c in range(n_classes)}
     for samples, y_ in stream(x, y):
-        _check_range(y_, n_classes)
+        check_range(y_, n_classes)
         for c in y_.unique().tolist():
             part = torch.cat([*waiting[c], samples[y_ == c]])
             full = len(part) // batch_size * batch_size
@@ -105,7 +105,7 @@ def first(x, y, n_classes: int, size: int) -> dict[int, Tensor]:
         raise SampleError(f"{size!r} samples of each class asked for, expected at least 1.")
     found: dict[int, Tensor] = {}
     for samples, y_ in stream(x, y):
-        _check_range(y_, n_classes)
+        check_range(y_, n_classes)
         for c in y_.unique().tolist():
             have = found.get(c, samples[:0])
             found[c] = torch.cat([have, samples[(y_ == c).nonzero()[: size - len(have), 0]]])
@@ -131,7 +131,8 @@ def _samples(x) -> Tensor:
     return x
 
 
-def _check_range(y: Tensor, n_classes: int) -> None:
+def check_range(y: Tensor, n_classes: int) -> None:
+    """Raise SampleError for a label that is none of the classes, 0 to n_classes - 1."""
     outside = y[(y < 0) | (y >= n_classes)]
     if len(outside):
         raise SampleError(f"label {int(outside[0])} given, expected 0 to {n_classes - 1} (n_classes={n_classes}).")

@@ -11,7 +11,7 @@ from literal import Residual
 from literal import nnslicer as literal_nnslicer
 from torch import nn
 
-from nssutils import detection, graphs, models, neurons, nnslicer, operations, restructuring
+from nssutils import NssError, detection, graphs, models, neurons, nnslicer, operations, restructuring
 
 
 def by_hand(bias: bool = False) -> nn.Sequential:
@@ -258,6 +258,25 @@ def test_leaves_the_network_as_it_was():
     nnslicer.contributions(net, x, torch.tensor([0, 1, 2]), nnslicer.profile(net, x))
     assert net.training and all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert all(p.grad is None for p in net.parameters())
+
+
+@pytest.mark.parametrize(
+    "form", [lambda y: y.tolist(), lambda y: y.int(), lambda y: F.one_hot(y), lambda y: y.float(), lambda y: y.numpy()]
+)
+def test_labels_in_any_form(form):
+    net, x, y = models.build("mlp-mnist", width=0.1).eval(), torch.rand(6, 1, 28, 28), torch.arange(6) % 3
+    means = nnslicer.profile(net, 1 - x)
+    assert nnslicer.dynamic_slice(net, x, form(y), means, 0.1) == nnslicer.dynamic_slice(net, x, y, means, 0.1)
+    found, wanted = (nnslicer.contributions(net, x, each, means, 0.1).neurons for each in (y.int().tolist(), y))
+    assert torch.equal(found["0"], wanted["0"])
+
+
+def test_labels_that_are_no_class_are_refused():
+    net, x, y = models.build("mlp-mnist", width=0.1).eval(), torch.rand(6, 1, 28, 28), torch.arange(6) % 3
+    means = nnslicer.profile(net, x)
+    for wrong, label in ((y - 1, -1), (y + 1, 3)):
+        with pytest.raises(NssError, match=f"label {label} given, expected 0 to 2"):
+            nnslicer.dynamic_slice(net, x, wrong, means, n_classes=3)
 
 
 def test_a_masked_network_is_refused():
