@@ -54,7 +54,7 @@ def profile(net: nn.Module, x: Tensor, batch_size: int = 500, spatial: str = "me
     where = next(net.parameters()).device
     with torch.no_grad(), neurons.evaluating(net):
         traced = graphs.trace(net, x)
-        _check(traced)
+        _check(traced, x)
         sums: dict[str, Tensor] = {}
 
         def add(name: str, value: Tensor) -> None:
@@ -75,6 +75,7 @@ def difference(net: nn.Module, x: Tensor, means: Profile) -> dict[str, Tensor]:
     where, parts = next(net.parameters()).device, {}
     with torch.no_grad(), neurons.evaluating(net):
         traced = graphs.trace(net, x)
+        _check(traced, x)
         _check_profile(traced, means)
         nodes = {node.name: node.target for node in _weighted_nodes(traced)}
         at = {name: lambda value, name=name: parts.__setitem__(name, _apart(value, means[name])) for name in nodes}
@@ -111,7 +112,7 @@ def contributions(
     lists: list[dict[str, list[Tensor]]] = [{}, {}]
     with torch.no_grad(), neurons.evaluating(net):
         traced = graphs.trace(net, x)
-        _check(traced)
+        _check(traced, x)
         _check_profile(traced, means)
         means = {name: value.to(where) for name, value in means.items()}
         for batch, chosen in bars.over(
@@ -401,8 +402,8 @@ def _target(traced: fx.GraphModule, node: fx.Node):
     return type(traced.get_submodule(node.target)) if node.op == "call_module" else node.target
 
 
-def _check(traced: fx.GraphModule) -> None:
-    """Raise UnsupportedNetwork for the first operation that has no rule."""
+def _check(traced: fx.GraphModule, x: Tensor) -> None:
+    """Raise UnsupportedNetwork for the first operation that has no rule, for inputs like x."""
     for node in traced.graph.nodes:
         what = operations.kind(traced, node)
         module = traced.get_submodule(node.target) if node.op == "call_module" else None
@@ -431,6 +432,14 @@ def _check(traced: fx.GraphModule) -> None:
                 f"NNSlicer has no rule for {node.name!r} ({module if module is not None else target}); expected "
                 "Linear, Conv2d (zero padding, in numbers), BatchNorm, ReLU, pooling, flattening, additions and "
                 "concatenations of channels."
+            )
+    graphs.shapes(traced, x)
+    for node in _weighted_nodes(traced):
+        shape = node.meta["shape"]
+        if isinstance(traced.get_submodule(node.target), nn.Linear) and len(shape) != 2:
+            raise neurons.UnsupportedNetwork(
+                f"NNSlicer has no rule for layer {node.target!r}, which gives (N, {', '.join(map(str, shape[1:]))}): a "
+                "Linear on tokens. Expected one on (N, inputs)."
             )
 
 

@@ -33,7 +33,7 @@ def supports(net: nn.Module, x: Tensor) -> dict[str, bool | str]:
         tried("extract", lambda: restructuring.extract(net, halves, x=x))
         for metric in contribution.METRICS:
             tried(metric, lambda metric=metric: contribution.score(net, x, y, metric))
-        tried("nnslicer", lambda: nnslicer.profile(net, x))
+        tried("nnslicer", lambda: nnslicer.contributions(net, x, y, nnslicer.profile(net, x)))
     return found
 
 

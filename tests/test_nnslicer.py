@@ -11,7 +11,7 @@ from literal import Residual
 from literal import nnslicer as literal_nnslicer
 from torch import nn
 
-from nssutils import NssError, detection, graphs, models, neurons, nnslicer, operations, restructuring
+from nssutils import NssError, detection, graphs, models, neurons, nnslicer, operations, reports, restructuring
 
 
 def by_hand(bias: bool = False) -> nn.Sequential:
@@ -375,6 +375,20 @@ def test_a_maximum_hands_on_to_all_that_are_it_and_an_adaptive_average_to_its_wi
         traced, average, "pool", torch.ones(1, 1, 1, 3), torch.rand(1, 1, 2, 4), torch.rand(1, 1, 1, 3)
     )
     assert passed[0, 0].tolist() == [[1, 2, 2, 1]] * 2  # windows of two, which overlap in the middle
+
+
+def test_a_linear_on_tokens_is_refused():
+    """Also where there are as many tokens as units, and sums by the one or the other have the same shape."""
+    net, x = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)), torch.rand(6, 4, 5)
+    means = {name: torch.zeros(n) for name, n in {"input_1": 4, "_0": 4, "_1": 4, "_2": 16, "_3": 3}.items()}
+    for ask in (
+        lambda: nnslicer.profile(net, x), lambda: nnslicer.difference(net, x, means),
+        lambda: nnslicer.contributions(net, x, torch.zeros(6, dtype=torch.int64), means),
+    ):  # fmt: skip
+        with pytest.raises(neurons.UnsupportedNetwork, match=r"layer '0', which gives \(N, 4, 4\): a Linear on tokens"):
+            ask()
+    told = reports.supports(net, x)
+    assert told["extract"] is True and "a Linear on tokens" in told["nnslicer"]
 
 
 @pytest.mark.parametrize("odd", ["x + 1", "cat along rows"])
