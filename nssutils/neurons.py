@@ -210,11 +210,10 @@ def check_masks(found: dict[str, NeuronLayer], masks: dict[str, Tensor]) -> None
     for name, mask in masks.items():
         if name not in found:
             raise NssError(f"the mask names layer {name!r}, but the network's hidden layers are {', '.join(found)}.")
-        if mask.dtype != torch.bool or tuple(mask.shape) != (found[name].width,):
-            raise NssError(
-                f"the mask of layer {name!r} is {mask.dtype} {tuple(mask.shape)}, "
-                f"expected torch.bool ({found[name].width},)."
-            )
+        tensor = isinstance(mask, Tensor)
+        if not tensor or mask.dtype != torch.bool or tuple(mask.shape) != (found[name].width,):
+            given = f"{mask.dtype} {tuple(mask.shape)}" if tensor else f"a {type(mask).__name__}, no tensor"
+            raise NssError(f"the mask of layer {name!r} is {given}, expected torch.bool ({found[name].width},).")
 
 
 @contextmanager

@@ -204,6 +204,9 @@ def test_scores_that_lack_something_are_named(case):
     ):
         with pytest.raises(slicing.SliceError, match=message):
             slicing.semantic_slice(net, x, y, metric, scores=lacking)
+    for mask in ([True] * 5, np.ones(5, bool)):
+        with pytest.raises(NssError, match=f"the mask of layer '{first}' is a {type(mask).__name__}, no tensor"):
+            slicing.Slice({first: mask}, {}).compression_rate(net)
     with pytest.raises(slicing.SliceError, match="no class given"):
         slicing.Slice.of_classes({})
 
