@@ -20,7 +20,7 @@ def score(
     metrics: Sequence[str] = METRICS,
     n_classes: int | None = None,
     batch_size: int = 256,
-    baseline: Tensor | None = None,
+    baseline: Tensor | float | None = None,
     taylor: str = "weights",
     skip_absent: bool = False,
 ) -> dict[str, dict[str, Tensor]]:
@@ -33,8 +33,8 @@ def score(
 
     - avg, var: mean and (biased) variance of the neuron's value over D_c (the paper's Section 2.3).
     - ens: the mean of avg and var, each scaled to [0, 1] within the layer and class; the paper says only "normalize".
-    - deeplift: DeepLIFT with the rescale rule (Shrikumar et al. 2017), from `baseline` (1, C, H, W; zeros unless
-      given) to the logit of c, summed over space, mean over D_c.
+    - deeplift: DeepLIFT with the rescale rule (Shrikumar et al. 2017), from `baseline` (one sample, or a number for
+      all of it; zeros unless given) to the logit of c, summed over space, mean over D_c.
     - taylor: with taylor="weights", the sum over batches of D_c and over the neuron's weights w of (w dL/dw)^2, L the
       batch's mean cross-entropy (Molchanov et al. 2019, eq. 8, in the paper's "weights and gradient"); with
       taylor="gate", the mean over D_c of (sum over space of a dL/da)^2, a the neuron's value.
@@ -47,7 +47,7 @@ def score(
     _check(metrics, taylor)
     n_classes = samples.count(x, y) if n_classes is None else n_classes
     where, like = operations.device(net), samples.example(x)
-    baseline = torch.zeros_like(like[:1]) if baseline is None else baseline
+    baseline = _baseline(baseline, like)
     wants_moments = bool({"avg", "var", "ens"} & set(metrics))
     sums: dict[str, dict[str, Tensor]] = {}
     seen = torch.zeros(n_classes, dtype=torch.int64)
@@ -135,16 +135,16 @@ def overall(scores: dict[str, dict[str, Tensor]], counts: Tensor) -> dict[str, d
     return whole
 
 
-def deeplift(net: nn.Module, x: Tensor, target: Tensor, baseline: Tensor | None = None) -> dict[str, Tensor]:
+def deeplift(net: nn.Module, x: Tensor, target: Tensor, baseline: Tensor | float | None = None) -> dict[str, Tensor]:
     """DeepLIFT (rescale) attributions of every hidden layer's neurons to the logits target (N,): {name: (N, width)}.
 
     Summed over space. The attributions of a layer that cuts the network in two add up, sample by sample, to the
-    logit minus its value at `baseline` (1, C, H, W; zeros unless given).
+    logit minus its value at `baseline` (one sample, or a number for all of it; zeros unless given).
     """
+    _check(["deeplift"], "weights")
     with neurons.evaluating(net):
         traced = _whole(net, x)
-        baseline = torch.zeros_like(x[:1]) if baseline is None else baseline
-        return attribute(traced, x, target, baseline, neurons.layers_of(traced))
+        return attribute(traced, x, target, _baseline(baseline, x), neurons.layers_of(traced))
 
 
 def attribute(
@@ -187,12 +187,24 @@ def attribute(
 
 
 def _whole(net: nn.Module, x: Tensor) -> fx.GraphModule:
-    if neurons.is_masked(net):
-        raise ContributionError(
-            f"this {type(net).__name__} is masked, expected a whole network: score it outside the block, or the "
-            "network that `restructuring.extract` makes of it."
-        )
+    neurons.check_whole(net, ContributionError)
     return graphs.seen(net, x[:2])
+
+
+def _baseline(given, x: Tensor) -> Tensor:
+    """The baseline as one sample (1, ...) of x's type. Raises ContributionError where it cannot be made one."""
+    if given is None:
+        return torch.zeros_like(x[:1])
+    value = torch.as_tensor(given)
+    if value.dim() == 0:
+        value = value.expand(x.shape[1:])
+    value = value[None] if value.shape == x.shape[1:] else value
+    if value.shape != (1, *x.shape[1:]) or (value.is_floating_point() and not x.is_floating_point()):
+        raise ContributionError(
+            f"baseline {value.dtype} {tuple(value.shape)} given, expected one sample {x.dtype} {(1, *x.shape[1:])}, or "
+            "a number for all of it."
+        )
+    return value.to(x)
 
 
 def _check(metrics: list[str], taylor: str) -> None:
@@ -203,6 +215,11 @@ def _check(metrics: list[str], taylor: str) -> None:
             )
     if taylor not in ("weights", "gate"):
         raise ContributionError(f"taylor={taylor!r} given, expected 'weights' or 'gate'.")
+    if torch.is_inference_mode_enabled() and {"deeplift", "taylor"} & set(metrics):
+        raise ContributionError(
+            f"{', '.join(metrics)} asked for within torch.inference_mode(), where there are no derivatives: expected "
+            "outside of it, or the metrics avg, var and ens (torch.no_grad() does no harm)."
+        )
 
 
 @torch.no_grad()

@@ -29,16 +29,18 @@ class Unit:
     parts: tuple[str, ...]  # modules that go when the unit goes
 
 
-def units(net: nn.Module) -> list[Unit]:
+def units(net: nn.Module, x: Tensor | None = None) -> list[Unit]:
     """The network's units in forward order; of a residual network, its blocks, else its hidden layers.
 
-    The stem and the head of a residual network are no units: DeepArc looks for redundancy among alike blocks.
+    The stem and the head of a residual network are no units: DeepArc looks for redundancy among alike blocks. `x` is an
+    example, for a network whose inputs cannot be guessed.
     """
-    return _units(graphs.trace(net))
+    neurons.check_whole(net, DeepArcError)
+    return _units(graphs.trace(net, x))
 
 
 def _units(traced: fx.GraphModule) -> list[Unit]:
-    blocks = [_block(traced, node) for node in traced.graph.nodes if operations.kind(traced, node) == "add"]
+    blocks = [_block(traced, node) for node in _joins(traced)]
     if blocks:
         return blocks
     found = []
@@ -50,6 +52,18 @@ def _units(traced: fx.GraphModule) -> list[Unit]:
         parts = [node.target for node in chain if operations.kind(traced, node) in ("weighted", "norm")]
         found.append(Unit(layer.name, layer.site, tuple(parts)))
     return found
+
+
+def _joins(traced: fx.GraphModule) -> list[fx.Node]:
+    """The additions of two values that both depend on the input: not (x - mean) / std, nor a parameter added."""
+    depend: set[fx.Node] = set()
+    for node in traced.graph.nodes:
+        what = operations.kind(traced, node)
+        if what == "input" or (what not in ("size", "number") and depend & set(node.all_input_nodes)):
+            depend.add(node)
+    additions = [node for node in traced.graph.nodes if operations.kind(traced, node) == "add"]
+    operands = {node: (*node.args, *node.kwargs.values()) for node in additions}
+    return [node for node in additions if sum(each in depend for each in operands[node]) > 1]
 
 
 def _block(traced: fx.GraphModule, addition: fx.Node) -> Unit:
@@ -65,6 +79,7 @@ def _block(traced: fx.GraphModule, addition: fx.Node) -> Unit:
 @torch.no_grad()
 def similarities(net: nn.Module, x: Tensor) -> list[float]:
     """Centred CKA between each unit's output and the next one's, on images x (DeepArc takes one batch of 256)."""
+    neurons.check_whole(net, DeepArcError)
     landscapes: dict[str, Tensor] = {}
     where = next(net.parameters()).device
     with neurons.evaluating(net):
@@ -85,6 +100,7 @@ def debiased_similarities(net: nn.Module, batches: Iterable[Tensor]) -> list[flo
 
     The batches are of equal size, DeepArc's of 256; its public code goes over the test images ten times.
     """
+    neurons.check_whole(net, DeepArcError)
     where = next(net.parameters()).device
     with neurons.evaluating(net):
         traced = graphs.trace(net)
@@ -137,7 +153,7 @@ def remove(net: nn.Module, gone: list[Unit], x: Tensor) -> nn.Module:
     Where a unit's input and output differ in shape, a sewing layer (Linear or 1x1 convolution) takes its place, fitted
     by least squares to what the removed unit did on images x: DeepArc trains it, the paper's RQ1 retrains nothing.
     """
-    known = {unit.name for unit in units(net)}
+    known = {unit.name for unit in units(net, x)}
     slim = copy.deepcopy(net).eval()
     for unit in gone:
         if unit.name not in known:
@@ -153,7 +169,7 @@ def preserving(net: nn.Module, x: Tensor) -> list[Unit]:
     """The residual blocks whose output has the shape of their input, in forward order: those that can be removed with
     no sewing layer, or be followed by a copy. A plain network has none. x: an image or more (N, C, H, W)."""
     with neurons.evaluating(net):
-        around = {unit: _around(net, unit, x) for unit in units(net) if _is_block(net, unit)}
+        around = {unit: _around(net, unit, x) for unit in units(net, x) if _is_block(net, unit)}
     return [unit for unit, (before, after) in around.items() if before.shape == after.shape]
 
 
@@ -164,7 +180,7 @@ def add(net: nn.Module, copied: list[Unit], x: Tensor) -> nn.Module:
     x: an image or more (N, C, H, W). Raises DeepArcError for a unit that is not known or given twice, one that is no
     residual block, and one whose output has another shape than its input, which it could not take in again.
     """
-    known = {unit.name for unit in units(net)}
+    known = {unit.name for unit in units(net, x)}
     grown = copy.deepcopy(net).eval()
     for at, unit in enumerate(copied):
         if unit.name not in known:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from scipy import sparse
 from torch import Tensor, nn
 
-from nssutils import bars, neurons, nnslicer, training
+from nssutils import bars, neurons, nnslicer, readaptation, training
 from nssutils.errors import NssError
 
 if TYPE_CHECKING:  # seconds, for a few who need them
@@ -29,8 +29,10 @@ def pgd_l2(
 ) -> Tensor:
     """PGD within a Euclidean distance (Madry et al. 2017): steps of eps / 4 along the gradient itself, not its sign,
     so that few pixels change much. eps is the root mean square of the pixels' changes, to compare with other attacks;
-    images x (N, C, H, W) in [0, 1]; the network is used in eval mode and left as it was.
+    images x (N, C, H, W) in [0, 1]; the network is used in eval mode and left as it was. Raises AttackError for images
+    outside [0, 1].
     """
+    readaptation.check_images(x)
     where, radius = next(net.parameters()).device, eps * x[0].numel() ** 0.5
     done = []
     with neurons.evaluating(net), torch.enable_grad():

@@ -59,7 +59,16 @@ def seen(net: nn.Module, x: Tensor) -> fx.GraphModule:
     """`trace` of a network in eval mode, seen to give what forward() gives for the samples x (N, ...). Raises
     UnsupportedNetwork where it does not, unless forward() itself gives something else the next time."""
     traced = trace(net, x)
-    wanted = net(x)
+    try:
+        wanted = net(x)
+    except RuntimeError as error:
+        types = {p.dtype for p in net.parameters() if p.is_floating_point()}
+        if not types or x.dtype in types:
+            raise
+        own = " or ".join(sorted(map(str, types)))
+        raise operations.UnsupportedNetwork(
+            f"{type(net).__name__} of {own} does not take samples of {x.dtype} ({_words(error)}); expected x.to({own})."
+        ) from error
     off = differ(wanted, run(traced, {}, x))
     if off and not differ(wanted, net(x)):
         raise operations.UnsupportedNetwork(

@@ -151,6 +151,15 @@ def is_masked(net: nn.Module) -> bool:
     return isinstance(vars(net).get("forward"), _MaskedForward)
 
 
+def check_whole(net: nn.Module, error: type[NssError]) -> None:
+    """Raise the error where the network is masked: for what reads the network itself, and would look past the masks."""
+    if is_masked(net):
+        raise error(
+            f"this {type(net).__name__} is masked, expected a whole network: ask outside the block, or of the "
+            "network that `restructuring.extract` makes of it."
+        )
+
+
 class _MaskedForward:
     """forward() of a masked network. What it does is laid down once for each mode, as the path may depend on it
     (F.dropout), and, where only an example shows the path, for each shape of input."""
@@ -201,11 +210,10 @@ def check_masks(found: dict[str, NeuronLayer], masks: dict[str, Tensor]) -> None
     for name, mask in masks.items():
         if name not in found:
             raise NssError(f"the mask names layer {name!r}, but the network's hidden layers are {', '.join(found)}.")
-        if mask.dtype != torch.bool or tuple(mask.shape) != (found[name].width,):
-            raise NssError(
-                f"the mask of layer {name!r} is {mask.dtype} {tuple(mask.shape)}, "
-                f"expected torch.bool ({found[name].width},)."
-            )
+        tensor = isinstance(mask, Tensor)
+        if not tensor or mask.dtype != torch.bool or tuple(mask.shape) != (found[name].width,):
+            given = f"{mask.dtype} {tuple(mask.shape)}" if tensor else f"a {type(mask).__name__}, no tensor"
+            raise NssError(f"the mask of layer {name!r} is {given}, expected torch.bool ({found[name].width},).")
 
 
 @contextmanager

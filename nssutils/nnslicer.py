@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from nssutils import bars, graphs, neurons, operations
+from nssutils import bars, graphs, neurons, operations, samples
 from nssutils.errors import NssError
 from nssutils.slicing import Slice
 
@@ -50,10 +50,11 @@ def profile(net: nn.Module, x: Tensor, batch_size: int = 500, spatial: str = "me
     activation over images, (channels, ...): contributions by such a profile take each for a neuron of its own."""
     if spatial not in ("mean", "flatten"):
         raise NNSlicerError(f"spatial={spatial!r} given, expected 'mean' or 'flatten'.")
+    neurons.check_whole(net, NNSlicerError)
     where = next(net.parameters()).device
     with torch.no_grad(), neurons.evaluating(net):
         traced = graphs.trace(net, x)
-        _check(traced)
+        _check(traced, x)
         sums: dict[str, Tensor] = {}
 
         def add(name: str, value: Tensor) -> None:
@@ -70,9 +71,11 @@ def profile(net: nn.Module, x: Tensor, batch_size: int = 500, spatial: str = "me
 def difference(net: nn.Module, x: Tensor, means: Profile) -> dict[str, Tensor]:
     """Forward analysis: how far each weighted sum (mean over space) is from its average: {module: (N, width)}; by a
     profile of activations each of them, (N, width, ...)."""
+    neurons.check_whole(net, NNSlicerError)
     where, parts = next(net.parameters()).device, {}
     with torch.no_grad(), neurons.evaluating(net):
         traced = graphs.trace(net, x)
+        _check(traced, x)
         _check_profile(traced, means)
         nodes = {node.name: node.target for node in _weighted_nodes(traced)}
         at = {name: lambda value, name=name: parts.__setitem__(name, _apart(value, means[name])) for name in nodes}
@@ -84,7 +87,7 @@ def contributions(
     net: nn.Module, x: Tensor, target: Tensor, means: Profile, theta: float = THETA, *,
     synapses: bool = True, total: bool = False, batch_size: int = 16,
 ) -> Contributions:  # fmt: skip
-    """Backward analysis of inputs x (N, C, H, W) from the outputs `target`: (N,) int64, one of each input, or
+    """Backward analysis of inputs x (N, C, H, W) from the outputs `target`: (N,) integers, one of each input, or
     (N, n_outputs), the contribution to begin with at each output (Zhang et al. 2020, Table 2 and Algorithm 1).
 
     With y a neuron's value, dy and dx its and its inputs' distances from the profile `means`, an operation adds to each
@@ -100,14 +103,16 @@ def contributions(
     """
     if not 0 <= theta < 1:
         raise NNSlicerError(f"theta={theta!r} given, expected a share in [0, 1).")
+    target = torch.as_tensor(target)
     if len(x) != len(target) or not len(x):
         raise NNSlicerError(f"{len(x)} inputs and {len(target)} targets given, expected as many of each, at least one.")
+    neurons.check_whole(net, NNSlicerError)
     where = next(net.parameters()).device
     sums: list[dict[str, Tensor]] = [{}, {}]
     lists: list[dict[str, list[Tensor]]] = [{}, {}]
     with torch.no_grad(), neurons.evaluating(net):
         traced = graphs.trace(net, x)
-        _check(traced)
+        _check(traced, x)
         _check_profile(traced, means)
         means = {name: value.to(where) for name, value in means.items()}
         for batch, chosen in bars.over(
@@ -132,9 +137,12 @@ def class_contributions(
     """For each class the contributions of its images to its own output, summed: neurons {layer: (n_classes, width)}
     and, if asked, synapses {module: (n_classes, *weight.shape)}, on the CPU.
 
-    x: images; y: their labels (N,), of each class some.
+    x: images; y: their labels, as `samples.labels` takes them, of each class some. Raises SampleError for a label
+    outside 0 to n_classes - 1.
     """
+    y = samples.labels(y, len(x))
     n_classes = int(y.max()) + 1 if n_classes is None else n_classes
+    samples.check_range(y, n_classes)
     rows = []
     for c in range(n_classes):
         if not (y == c).any():
@@ -371,7 +379,7 @@ def _pair(value) -> tuple[int, int]:
 
 def _criterion(target: Tensor, logits: Tensor) -> Tensor:
     if target.dim() == 1 and not target.is_floating_point() and 0 <= target.min() <= target.max() < logits.shape[1]:
-        return F.one_hot(target, logits.shape[1]).to(logits)
+        return F.one_hot(target.long(), logits.shape[1]).to(logits)
     if target.shape == logits.shape:
         return target.to(logits)
     raise NNSlicerError(
@@ -394,8 +402,8 @@ def _target(traced: fx.GraphModule, node: fx.Node):
     return type(traced.get_submodule(node.target)) if node.op == "call_module" else node.target
 
 
-def _check(traced: fx.GraphModule) -> None:
-    """Raise UnsupportedNetwork for the first operation that has no rule."""
+def _check(traced: fx.GraphModule, x: Tensor) -> None:
+    """Raise UnsupportedNetwork for the first operation that has no rule, for inputs like x."""
     for node in traced.graph.nodes:
         what = operations.kind(traced, node)
         module = traced.get_submodule(node.target) if node.op == "call_module" else None
@@ -424,6 +432,14 @@ def _check(traced: fx.GraphModule) -> None:
                 f"NNSlicer has no rule for {node.name!r} ({module if module is not None else target}); expected "
                 "Linear, Conv2d (zero padding, in numbers), BatchNorm, ReLU, pooling, flattening, additions and "
                 "concatenations of channels."
+            )
+    graphs.shapes(traced, x)
+    for node in _weighted_nodes(traced):
+        shape = node.meta["shape"]
+        if isinstance(traced.get_submodule(node.target), nn.Linear) and len(shape) != 2:
+            raise neurons.UnsupportedNetwork(
+                f"NNSlicer has no rule for layer {node.target!r}, which gives (N, {', '.join(map(str, shape[1:]))}): a "
+                "Linear on tokens. Expected one on (N, inputs)."
             )
 
 

@@ -53,6 +53,15 @@ def pgd(
 ATTACKS: dict[str, Callable[..., Tensor]] = {"fgsm": fgsm, "pgd": pgd}
 
 
+def check_images(x: Tensor) -> None:
+    """Raise AttackError for images outside [0, 1], which an attack keeps to: others it would cut, however small eps."""
+    if x.numel() and not (0 <= x.min() and x.max() <= 1):
+        raise AttackError(
+            f"images from {x.min().item():.3g} to {x.max().item():.3g} given, expected [0, 1]: that is what an attack "
+            "keeps to. A network of other values can be called by a module around it that makes them of such images."
+        )
+
+
 def calibrate(
     attack: Callable[..., Tensor], net: nn.Module, x: Tensor, y: Tensor, accuracy: float, reduced: bool = False
 ) -> float:
@@ -183,6 +192,7 @@ def repairing(
 def _by_batch(net: nn.Module, x: Tensor, y: Tensor, eps: float, batch_size: int, attack: Callable) -> Tensor:
     if not eps > 0:
         raise AttackError(f"eps={eps!r} given, expected a distance above 0 for images in [0, 1].")
+    check_images(x)
     where = next(net.parameters()).device
     with neurons.evaluating(net):
         pairs = zip(x.split(batch_size), y.split(batch_size), strict=True)

@@ -33,7 +33,7 @@ def supports(net: nn.Module, x: Tensor) -> dict[str, bool | str]:
         tried("extract", lambda: restructuring.extract(net, halves, x=x))
         for metric in contribution.METRICS:
             tried(metric, lambda metric=metric: contribution.score(net, x, y, metric))
-        tried("nnslicer", lambda: nnslicer.profile(net, x))
+        tried("nnslicer", lambda: nnslicer.contributions(net, x, y, nnslicer.profile(net, x)))
     return found
 
 
@@ -77,7 +77,7 @@ def report(net: nn.Module, sliced, x, y=None, batch_size: int = 256) -> Report:
     sizes = tuple(sum(p.numel() for p in one.parameters()) for one in (net, small))
     one = like[:1].to(operations.device(net))
     flops = tuple(costs.flops(each, one) for each in (net, small))
-    labelled = y is not None or not isinstance(x, Tensor)
+    labelled = y is not None or not samples.at_once(x)
     accuracy = tuple(_accuracy(each, x, y, batch_size) for each in (net, small)) if labelled else None
     return Report(layers, sizes, flops, accuracy, type(small) is not type(net))
 

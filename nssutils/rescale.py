@@ -32,6 +32,8 @@ _LINEAR_IN_FIRST = (
     "triu", "diagonal", "double", "half", "bfloat16",
 )  # fmt: skip
 _LINEAR_MODULES = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+# Those with a rule for their first argument alone: whatever else they are called with must not change.
+_OF_FIRST = ("norm", "layernorm", "activation", "prelu", "maxpool", "softmax")
 _SHAPED = (torch.zeros_like, torch.ones_like, torch.full_like, "new_zeros", "new_ones", "new_full")  # of no values
 _OTHER_METRICS = "the metrics avg, var, ens and taylor need no rule"
 
@@ -99,6 +101,8 @@ class Rescale(graphs.Visitor):
             return super().run_node(node)
         if (depends or what == "input") and what not in ("size", "number"):
             self.changes.add(node)
+        if depends and what in _OF_FIRST and self._changing(node) != list(node.args[:1]):
+            raise self._no_rule(node, " by another value that changes")
         rule = getattr(self, f"_{what}", None)
         if depends and rule is not None:
             return self.visit(node, rule(node, *self.fetch_args_kwargs_from_env(node)))
@@ -106,10 +110,16 @@ class Rescale(graphs.Visitor):
             raise self._no_rule(node)
         return super().run_node(node)
 
-    def _no_rule(self, node: fx.Node) -> ContributionError:
+    def _changing(self, node: fx.Node) -> list[fx.Node]:
+        """What a node is called with that depends on the input, as often as it is."""
+        found: list[fx.Node] = []
+        fx.map_arg((node.args, node.kwargs), found.append)
+        return [source for source in found if source in self.changes]
+
+    def _no_rule(self, node: fx.Node, why: str = "") -> ContributionError:
         called = operations.called(self.module, node)
         return ContributionError(
-            f"DeepLIFT has no rule for {node.name!r} ({called}), expected operations that are linear, "
+            f"DeepLIFT has no rule for {node.name!r} ({called}{why}), expected operations that are linear, "
             f"element-wise, maxima, products, softmax, layer normalisation or attention; {_OTHER_METRICS}."
         )
 
@@ -147,7 +157,10 @@ class Rescale(graphs.Visitor):
             y = _standardised(x, x[-1:].detach() if x0 is None else x0, tuple(range(2, x.dim())), module.eps, True)
             by_channel = (1, -1, *[1] * (x.dim() - 2))
             return y if module.weight is None else y * module.weight.view(by_channel) + module.bias.view(by_channel)
-        if (module is not None and module.running_mean is None) or (module is None and args[1:2] == (None,)):
+        names = ("running_mean", "running_var", "weight", "bias", "training")
+        given = dict(zip(names, args[1:], strict=False)) | kwargs
+        by_function = module is None and (given.get("training") or given.get("running_mean") is None)
+        if by_function or (module is not None and module.running_mean is None):
             raise ContributionError(
                 f"DeepLIFT has no rule for {node.name!r}: it normalises with the batch's own statistics, so that one "
                 f"sample's values depend on the others; {_OTHER_METRICS}."
@@ -166,7 +179,8 @@ class Rescale(graphs.Visitor):
     _prelu = _activation
 
     def _same(self, node: fx.Node, args: tuple, kwargs: dict):
-        if any(isinstance(each, torch.dtype) and not each.is_floating_point for each in args[1:]):
+        types = [getattr(each, "dtype", each) for each in (*args[1:], *kwargs.values())]  # of a tensor, its own
+        if any(isinstance(each, torch.dtype) and not each.is_floating_point for each in types):
             raise ContributionError(f"DeepLIFT cannot pass {node.name!r}: it makes whole numbers; {_OTHER_METRICS}.")
         if node.target == "detach":  # a change goes on where a derivative does not
             return args[0]
@@ -200,6 +214,8 @@ class Rescale(graphs.Visitor):
 
     def _multiply(self, node: fx.Node, args: tuple, kwargs: dict):
         name = node.target if isinstance(node.target, str) else node.target.__name__
+        if len(args) < 2 or kwargs.get("rounding_mode"):
+            raise self._no_rule(node, f" with {', '.join(kwargs)}")
         first, second = args[:2]
         both = all(isinstance(each, fx.Node) and each in self.changes for each in node.args[:2])
         divides = "div" in name
@@ -214,12 +230,14 @@ class Rescale(graphs.Visitor):
         return _product(torch.mul, first, second, self._before(node.args[0]), self._before(node.args[1]))
 
     def _matmul(self, node: fx.Node, args: tuple, kwargs: dict):
+        if len(args) < 2:
+            raise self._no_rule(node, f" with {', '.join(kwargs)}")
         if not all(each in self.changes for each in node.args[:2]):
             return torch.matmul(*args[:2])
         return _product(torch.matmul, *args[:2], self._before(node.args[0]), self._before(node.args[1]))
 
     def _other(self, node: fx.Node, args: tuple, kwargs: dict):
-        changing = [source for source in node.all_input_nodes if source in self.changes]
+        changing = self._changing(node)
         if node.target is torch.einsum and len(node.args) == 3 and len(changing) == 2:
             before = [self.reference[source] for source in node.args[1:]]
             return _product(functools.partial(torch.einsum, args[0]), *args[1:], *before)
@@ -286,6 +304,8 @@ class Rescale(graphs.Visitor):
         names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
         nodes = dict(zip(names, node.args, strict=False)) | node.kwargs
         given = dict(zip(names, args, strict=False)) | kwargs
+        if nodes.get("attn_mask") in self._changing(node):
+            raise self._no_rule(node, " with a mask that changes")
         if given.get("is_causal") or given.get("enable_gqa"):
             raise ContributionError(
                 f"DeepLIFT has no rule for the causal or grouped attention {node.name!r}; {_OTHER_METRICS}."
@@ -299,7 +319,7 @@ class Rescale(graphs.Visitor):
         nodes = dict(zip(names, node.args, strict=False)) | node.kwargs
         given = dict(zip(names, args, strict=False)) | kwargs
         fine = (*names, "need_weights")
-        odd = [name for name, value in given.items() if name not in fine and value not in (None, False, True)]
+        odd = [name for name, value in given.items() if name not in fine and not isinstance(value, bool | None)]
         own = module._qkv_same_embed_dim and module.bias_k is None and not module.add_zero_attn
         if odd or len(args) > 3 or not own or given.get("is_causal"):
             raise ContributionError(

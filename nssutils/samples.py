@@ -1,4 +1,5 @@
-"""What a user gives to slice by: images with labels, as tensors, as numpy arrays, or streamed by a DataLoader."""
+"""What a user gives to slice by: images with labels, as tensors, as numpy arrays, or streamed by a DataLoader or any
+other thing that gives the same batches each time it is gone through, as a list of them."""
 
 from collections.abc import Iterator
 
@@ -18,7 +19,7 @@ def stream(x, y=None) -> Iterator[tuple[Tensor, Tensor]]:
     Labels may be integers, whole numbers as floats, or one-hot rows. Without labels, as for regression, all samples are
     of class 0. Raises SampleError naming what was given.
     """
-    if isinstance(x, Tensor) or hasattr(x, "__array__"):
+    if at_once(x):
         samples = _samples(x)
         yield samples, torch.zeros(len(samples), dtype=torch.int64) if y is None else labels(y, len(samples))
         return
@@ -27,16 +28,33 @@ def stream(x, y=None) -> Iterator[tuple[Tensor, Tensor]]:
             f"x is a {type(x).__name__}{'' if y is None else ' with labels beside it'}, expected a tensor or array "
             "with labels y, or a DataLoader alone, which gives pairs of both."
         )
+    if isinstance(x, Iterator):
+        raise SampleError(
+            f"x is a {type(x).__name__}, which can be gone through once, expected what can be gone through again: a "
+            "DataLoader, or a list of its batches."
+        )
+    empty = True
     for batch in x:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             raise SampleError(f"the DataLoader gives a {type(batch).__name__}, expected pairs: samples, labels.")
         samples = _samples(batch[0])
         yield samples, labels(batch[1], len(samples))
+        empty = False
+    if empty:
+        raise SampleError(f"the {type(x).__name__} gives no batch, expected at least one.")
+
+
+def at_once(x) -> bool:
+    """Whether x is all samples in a tensor or array, not a stream of batches with their labels."""
+    return isinstance(x, Tensor) or hasattr(x, "__array__")
 
 
 def labels(y, n: int) -> Tensor:
     """Labels of n samples as (n,) int64."""
-    y = torch.as_tensor(y)
+    try:
+        y = torch.as_tensor(y)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SampleError(f"labels are no numbers ({error}), expected whole numbers from 0 or one-hot rows.") from error
     if y.dim() == 2 and len(y) == n and y.shape[1] > 1:
         if not (((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all()):
             raise SampleError(f"labels {tuple(y.shape)} given whose rows are not one-hot, expected one 1 in each.")
@@ -65,9 +83,11 @@ def length(x) -> int | None:
 def by_class(x, y, n_classes: int, batch_size: int) -> Iterator[tuple[int, Tensor]]:
     """Each class's samples in batches of `batch_size`, (class, samples), in the order they come: a batch as soon as it
     is full, what is left of each class at the end."""
+    if batch_size < 1:
+        raise SampleError(f"batch_size={batch_size!r} given, expected at least 1.")
     waiting: dict[int, list[Tensor]] = {c: [] for c in range(n_classes)}
     for samples, y_ in stream(x, y):
-        _check_range(y_, n_classes)
+        check_range(y_, n_classes)
         for c in y_.unique().tolist():
             part = torch.cat([*waiting[c], samples[y_ == c]])
             full = len(part) // batch_size * batch_size
@@ -81,9 +101,11 @@ def by_class(x, y, n_classes: int, batch_size: int) -> Iterator[tuple[int, Tenso
 
 def first(x, y, n_classes: int, size: int) -> dict[int, Tensor]:
     """The first `size` samples of each class that has some: {class: samples}."""
+    if size < 1:
+        raise SampleError(f"{size!r} samples of each class asked for, expected at least 1.")
     found: dict[int, Tensor] = {}
     for samples, y_ in stream(x, y):
-        _check_range(y_, n_classes)
+        check_range(y_, n_classes)
         for c in y_.unique().tolist():
             have = found.get(c, samples[:0])
             found[c] = torch.cat([have, samples[(y_ == c).nonzero()[: size - len(have), 0]]])
@@ -94,11 +116,13 @@ def first(x, y, n_classes: int, size: int) -> dict[int, Tensor]:
 
 def example(x) -> Tensor:
     """Two samples, or one where there are no more."""
-    return next(stream(x))[0][:2] if isinstance(x, Tensor) or hasattr(x, "__array__") else next(iter(x))[0][:2]
+    return next(stream(x))[0][:2]
 
 
 def _samples(x) -> Tensor:
     x = torch.as_tensor(x)
+    if x.dim() == 0 or not len(x):
+        raise SampleError(f"samples {tuple(x.shape)} given, expected at least one, (N, ...).")
     if x.dtype == torch.uint8:
         raise SampleError("samples of uint8 given, expected floats, as pixels in [0, 1]: x / 255.")
     if x.is_floating_point() and not x.isfinite().all():
@@ -107,7 +131,8 @@ def _samples(x) -> Tensor:
     return x
 
 
-def _check_range(y: Tensor, n_classes: int) -> None:
+def check_range(y: Tensor, n_classes: int) -> None:
+    """Raise SampleError for a label that is none of the classes, 0 to n_classes - 1."""
     outside = y[(y < 0) | (y >= n_classes)]
     if len(outside):
         raise SampleError(f"label {int(outside[0])} given, expected 0 to {n_classes - 1} (n_classes={n_classes}).")

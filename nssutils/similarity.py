@@ -27,7 +27,9 @@ def gram(acts: Tensor, centred: bool = True) -> Tensor:
 
 
 def cka(first: Tensor, second: Tensor) -> float:
-    """CKA of two landscapes (N, N) in [0, 1] (the paper's Eq. 2): their cosine; 0 where one of them is zero."""
+    """CKA of two landscapes (N, N) in [0, 1] (the paper's Eq. 2): their cosine; 0 where one of them is zero. Raises
+    SimilarityError for landscapes of different samples."""
+    _check(first, second)
     norms = first.norm() * second.norm()
     return ((first * second).sum() / norms).item() if norms > 0 else 0.0
 
@@ -40,10 +42,7 @@ def hsic(first: Tensor, second: Tensor) -> Tensor:
     landscapes of different samples.
     """
     n = len(first)
-    if first.shape != (n, n) or second.shape != (n, n):
-        raise SimilarityError(
-            f"landscapes {tuple(first.shape)} and {tuple(second.shape)} given, expected both (N, N) for the same N."
-        )
+    _check(first, second)
     if n < 4:
         raise SimilarityError(f"landscapes of {n} samples given, expected at least 4: the estimate divides by N - 3.")
     # The diagonals are what biases the usual estimate: a sample is always like itself.
@@ -51,6 +50,15 @@ def hsic(first: Tensor, second: Tensor) -> Tensor:
     rows, columns = k.sum(1), m.sum(1)
     means = rows.sum() * columns.sum() / ((n - 1) * (n - 2))
     return ((k * m).sum() + means - 2 / (n - 2) * (rows @ columns)) / (n * (n - 3))
+
+
+def _check(first: Tensor, second: Tensor) -> None:
+    """Raise SimilarityError unless both are landscapes of as many samples."""
+    n = len(first)
+    if first.shape != (n, n) or second.shape != (n, n):
+        raise SimilarityError(
+            f"landscapes {tuple(first.shape)} and {tuple(second.shape)} given, expected both (N, N) for the same N."
+        )
 
 
 def hsics(first: Tensor, second: Tensor) -> Tensor:

@@ -32,7 +32,9 @@ class Slice:
 
     @classmethod
     def of_classes(cls, by_class: Mapping[int, Masks]) -> "Slice":
-        """The union over classes of per-class masks (Section 3.3, aggregation)."""
+        """The union over classes of per-class masks (Section 3.3, aggregation). Raises SliceError for no class."""
+        if not by_class:
+            raise SliceError("no class given, expected the masks of at least one.")
         layers = next(iter(by_class.values()))
         return cls(
             {name: torch.stack([masks[name] for masks in by_class.values()]).any(0) for name in layers}, by_class
@@ -74,9 +76,11 @@ class Slice:
         }
         return Slice(masks, by_class)
 
-    def compression_rate(self, net: nn.Module) -> float:
-        """The share, in [0, 1], of the network's parameters that the slice leaves out, as neurons.count_kept counts."""
-        return 1 - neurons.count_kept(net, dict(self.masks)) / sum(p.numel() for p in net.parameters())
+    def compression_rate(self, net: nn.Module, x: Tensor | None = None) -> float:
+        """The share, in [0, 1], of the network's parameters that the slice leaves out, as neurons.count_kept counts.
+
+        `x` is an example, for a network whose inputs cannot be guessed."""
+        return 1 - neurons.count_kept(net, dict(self.masks), x) / sum(p.numel() for p in net.parameters())
 
     def save(self, path: str | Path) -> None:
         """Write the slice to a safetensors file with a digest over it, atomically."""
@@ -84,10 +88,14 @@ class Slice:
 
     def contents(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """What its file says: tensors by name, and in which order layers and classes come."""
-        tensors = {f"slice/{name}": mask.cpu() for name, mask in self.masks.items()}
-        for c, masks in self.by_class.items():
-            tensors |= {f"class {c}/{name}": mask.cpu() for name, mask in masks.items()}
-        return tensors, {"slice": json.dumps({"layers": list(self.masks), "classes": list(self.by_class)})}
+        parts = {"slice": self.masks} | {f"class {c}": masks for c, masks in self.by_class.items()}
+        tensors = {  # each its own: a file holds no tensor that is a view of another
+            f"{part}/{name}": mask.cpu().clone().contiguous()
+            for part, masks in parts.items()
+            for name, mask in masks.items()
+        }
+        classes = [c if isinstance(c, str) else int(c) for c in self.by_class]  # numpy's whole numbers, too
+        return tensors, {"slice": json.dumps({"layers": list(self.masks), "classes": classes})}
 
     @classmethod
     def load(cls, path: str | Path) -> "Slice":
@@ -133,8 +141,8 @@ def semantic_slice(
     measured on the first `samples` images of each class (not printed in the paper), on values as in
     neurons.record(spatial=…). Several thetas are served by one pass: a dict {theta: Slice}; so are several metrics, a
     dict {metric: what one metric gives}, whose `scores` are {metric: {layer: …}}. With `skip_absent` a class without
-    samples has no part in the slice. Raises SliceError for a theta outside [0, 1] or a step below 1, NssError
-    for samples that cannot be used.
+    samples has no part in the slice. Raises SliceError for a theta outside [0, 1], a step below 1 and
+    scores that lack a metric, layer or class, NssError for samples that cannot be used.
     """
     if isinstance(metric, str):
         given = None if scores is None else {metric: scores}
@@ -143,8 +151,11 @@ def semantic_slice(
     n_classes = _count_classes(x, y, n_classes)
     if scores is None:
         scores = contribution.score(net, x, y, metric, n_classes, skip_absent=skip_absent)
+    if missing := [each for each in metric if each not in scores]:
+        raise SliceError(f"scores of {', '.join(scores)} given, expected those of {', '.join(missing)}, too.")
     orders = {each: _orders(scores[each]) for each in metric}
     curves = similarity_curves(net, x, y, orders, n_classes, samples, spatial, centred, skip_absent)
+    theta = theta.tolist() if hasattr(theta, "tolist") else theta  # numbers of numpy's and torch's types
     if isinstance(theta, int | float):
         return {each: at_theta(curves[each], orders[each], theta, step) for each in metric}
     thetas = list(theta)
@@ -179,7 +190,9 @@ def similarity_curves(
             raise SliceError(
                 f"class {c} has no sample; semantic slicing needs some of each of the {n_classes} classes."
             )
-        for name, acts in (neurons.record(net, first[c], spatial) if c in first else {}).items():
+        values = neurons.record(net, first[c], spatial) if c in first else {}
+        _check_orders(orders, values, n_classes)
+        for name, acts in values.items():
             rankings = torch.stack([order[name][c] for order in orders.values()])
             for ranking, curve in zip(orders, similarity.prefix_cka(acts, rankings, centred), strict=True):
                 curves[ranking][name][c] = curve
@@ -218,7 +231,7 @@ def global_slice(
     if scores is None:
         n_classes = _count_classes(x, y, n_classes)
         needed = ("avg", "var") if metric in ("var", "ens") else ()
-        by_class = contribution.score(net, x, y, {metric, *needed}, n_classes)
+        by_class = contribution.score(net, x, y, {metric, *needed}, n_classes, skip_absent=True)
         counts = sum(torch.bincount(labels, minlength=n_classes) for _, labels in samples.stream(x, y))
         scores = contribution.overall(by_class, counts)[metric]
     return top_share(_orders(scores), share)
@@ -258,7 +271,28 @@ def band_mask(order: Tensor, low: float, high: float) -> Tensor:
 
 
 def _orders(scores: Masks) -> dict[str, Tensor]:
+    for name, value in scores.items():
+        if not isinstance(value, Tensor):
+            raise SliceError(
+                f"scores[{name!r}] is a {type(value).__name__}, expected a tensor (classes, width) for each layer: of "
+                "what contribution.score gives, one metric's."
+            )
     return {name: contribution.ranking(value) for name, value in scores.items()}
+
+
+def _check_orders(orders: Mapping[str, Masks], values: Masks, n_classes: int) -> None:
+    """Raise SliceError unless the rankings are of all layers that have values, and of each class."""
+    for ranking, by_layer in orders.items() if values else ():
+        if by_layer.keys() != values.keys():
+            raise SliceError(
+                f"scores of {ranking!r} are of layers {', '.join(by_layer)}, expected {', '.join(values)}."
+            )
+        for name, order in by_layer.items():
+            if order.dim() != 2 or len(order) < n_classes or order.shape[1] != values[name].shape[1]:
+                raise SliceError(
+                    f"scores of {ranking!r}, layer {name!r}, are {tuple(order.shape)}, expected "
+                    f"{(n_classes, values[name].shape[1])}, a row for each class."
+                )
 
 
 def _count_classes(x, y, n_classes: int | None) -> int:

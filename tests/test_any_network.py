@@ -86,6 +86,40 @@ def test_deeplift_adds_up_or_is_refused(name):
     torch.testing.assert_close(given, wanted.detach(), rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "step, message",
+    [
+        (lambda n, y: y.clamp(max=y.flip(1)), "no rule for 'clamp' .clamp by another value that changes"),
+        (lambda n, y: torch.clamp_min(y, y.flip(1) / 2), "no rule for 'clamp_min'"),
+        (lambda n, y: y.clamp_max(y.flip(1)), "no rule for 'clamp_max'"),
+        (lambda n, y: torch.clamp(n.bound, max=y), "no rule for 'clamp'"),
+        (lambda n, y: y**y, "no rule for 'pow_1'"),
+        (lambda n, y: torch.div(y, 0.1, rounding_mode="floor"), "no rule for 'div' .div with rounding_mode"),
+        (lambda n, y: torch.nn.functional.layer_norm(y, (8,), y.mean(0)), "no rule for 'layer_norm'"),
+        (lambda n, y: torch.nn.functional.linear(y, y)[:, :1] * n.bound, "no rule for 'linear'"),
+        (lambda n, y: (9 * y).to(dtype=torch.int64).double(), "'to': it makes whole numbers"),
+        (lambda n, y: torch.nn.functional.batch_norm(y, n.bound[0], n.bound[0], training=True), "own statistics"),
+    ],
+)
+def test_what_deeplift_would_get_wrong_is_refused(step, message):
+    net = Written(
+        lambda n, x: n.head(step(n, n.a(x).relu())), a=nn.Linear(5, 8), head=nn.Linear(8, 4),
+        bound=nn.Parameter(torch.rand(1, 8)),
+    ).double()  # fmt: skip
+    with pytest.raises(contribution.ContributionError, match=message):
+        contribution.deeplift(net, torch.rand(3, 5, dtype=torch.float64), torch.tensor([0, 1, 2]))
+
+
+def test_deeplift_refuses_an_attention_with_a_mask_by_name():
+    net = Written(
+        lambda n, x: n.head(n.b(n.at(y := n.a(x), y, y, attn_mask=n.mask)[0]).relu().mean(1)), a=nn.Linear(5, 8),
+        at=nn.MultiheadAttention(8, 2, batch_first=True), b=nn.Linear(8, 6), head=nn.Linear(6, 4),
+        mask=nn.Parameter(torch.rand(7, 7)),
+    )  # fmt: skip
+    with pytest.raises(contribution.ContributionError, match=r"no rule for 'at' as it is called: \['attn_mask'\]"):
+        contribution.deeplift(net, torch.rand(3, 7, 5), torch.tensor([0, 1, 2]))
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_sample_by_itself(name):
     """What a sample gets does not depend on the others in its batch."""

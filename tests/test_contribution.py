@@ -174,6 +174,27 @@ def test_deeplift_is_complete_before_a_residual_block():
     torch.testing.assert_close(contribution.deeplift(net, x, target)["stem"].sum(1), expected)
 
 
+def test_a_baseline_is_one_sample_however_it_is_given(batch):
+    net, (x, y) = network(), batch
+    one = torch.full((1, 2, 12, 12), 0.25)  # exact in every type
+    wanted = contribution.score(net, x, y, "deeplift", baseline=one.double())["deeplift"]
+    for form in (one, one[0], one.numpy(), 0.25, torch.tensor(0.25)):
+        found = contribution.score(net, x, y, "deeplift", baseline=form)["deeplift"]
+        assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    for wrong in (one.expand(3, -1, -1, -1), one[..., 0], torch.rand(1, 1, 12, 12)):
+        with pytest.raises(NssError, match=r"baseline torch.float32 \(.*expected one sample torch.float64 \(1, 2, 12"):
+            contribution.deeplift(net, x, y, wrong)
+
+
+def test_what_takes_derivatives_is_refused_where_there_are_none(batch):
+    net, (x, y) = network(), batch
+    with torch.inference_mode():
+        for metric in ("deeplift", "taylor"):
+            with pytest.raises(NssError, match=r"within torch.inference_mode\(\)"):
+                contribution.score(net, x, y, metric)
+        assert contribution.score(net, x, y, "avg")["avg"].keys() == {"0", "4", "8"}
+
+
 @given(seed=st.integers(0, 10_000), depth=st.integers(1, 4), width=st.integers(1, 8))
 @hypothesis_settings(max_examples=40, deadline=None)
 def test_deeplift_is_complete_on_any_mlp(seed, depth, width):

@@ -6,8 +6,9 @@ import itertools
 import pytest
 import torch
 from torch import nn
+from written_networks import Written
 
-from nssutils import deeparc, freezing, models, readaptation, settings, similarity
+from nssutils import deeparc, freezing, models, neurons, readaptation, settings, similarity
 from nssutils.errors import NssError
 
 
@@ -50,6 +51,14 @@ def test_layers_that_do_the_same_are_fully_similar_and_removed():
     assert isinstance(slim[2], nn.Identity) and isinstance(net[2], nn.Linear)
 
 
+def test_a_masked_network_is_refused():
+    net, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3)), torch.rand(20, 4)
+    with neurons.masked(net, {"0": torch.arange(6) < 3}):
+        for ask in (deeparc.similarities, deeparc.units, lambda net, x: deeparc.remove(net, [], x)):
+            with pytest.raises(deeparc.DeepArcError, match="is masked, expected a whole network"):
+                ask(net, x)
+
+
 def test_a_sewing_layer_recovers_a_linear_unit():
     torch.manual_seed(0)
     conv = nn.Sequential(
@@ -66,6 +75,28 @@ def test_an_unknown_unit_is_refused():
     net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
     with pytest.raises(deeparc.DeepArcError, match="unit '7' given, expected one of 0"):
         deeparc.remove(net, [deeparc.Unit("7", "", ("7",))], torch.rand(2, 4))
+
+
+def test_what_is_added_to_the_input_alone_is_no_block():
+    """Normalised images, a parameter added: neither is a residual block."""
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(96, 2))
+    normalise = Written(lambda n, x: (x - n.mean) / 0.25, mean=nn.Parameter(torch.rand(3, 1, 1)))
+    inline = Written(lambda n, x: n.body((x - 0.5) / 0.25), body=body)
+    assert [unit.name for unit in deeparc.units(nn.Sequential(normalise, body))] == ["1.0", "1.2"]
+    assert [unit.name for unit in deeparc.units(inline)] == ["body.0", "body.2"]
+    assert len(deeparc.similarities(inline, torch.rand(5, 3, 8, 8))) == 1
+
+
+def test_units_of_a_network_whose_inputs_cannot_be_guessed():
+    net = Written(
+        lambda n, x: n.c(n.b(n.a(n.e(x).flatten(1) if x.shape[1] == 4 else x)).relu()).relu(),
+        e=nn.Embedding(9, 3), a=nn.Linear(12, 6), b=nn.Linear(6, 6), c=nn.Linear(6, 2),
+    )  # fmt: skip
+    x = torch.randint(9, (20, 4))
+    found = deeparc.units(net, x)
+    assert [unit.name for unit in found] == ["a", "b"]
+    assert deeparc.remove(net, found[1:], x)(x).shape == (20, 2)
 
 
 @pytest.fixture(scope="module")

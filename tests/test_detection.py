@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from nssutils import data, detection, models, neurons, nnslicer, settings, training
+from nssutils import data, detection, models, neurons, nnslicer, readaptation, settings, training
 
 SETTING = settings.get("mlp-mnist", "smoke")
 
@@ -31,6 +31,14 @@ def test_the_unseen_attack_stays_within_its_distance_and_fools(trained):
     (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(net(images), y), images)
     expected = (x + 0.07 * gradient / gradient.flatten(1).norm(dim=1).view(-1, 1, 1, 1)).clamp(0, 1)
     torch.testing.assert_close(once, expected)
+
+
+def test_images_that_an_attack_would_cut_are_refused():
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3))
+    x, y = 4 * torch.rand(5, 3, 2, 2) - 2, torch.arange(5) % 3
+    for attack in (readaptation.fgsm, readaptation.pgd, detection.pgd_l2):
+        with pytest.raises(readaptation.AttackError, match=r"images from -.* given, expected \[0, 1\]"):
+            attack(net, x, y, 0.01)
 
 
 def test_features_are_what_they_say(trained):

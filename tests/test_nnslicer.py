@@ -11,7 +11,7 @@ from literal import Residual
 from literal import nnslicer as literal_nnslicer
 from torch import nn
 
-from nssutils import graphs, models, neurons, nnslicer, operations, restructuring
+from nssutils import NssError, detection, graphs, models, neurons, nnslicer, operations, reports, restructuring
 
 
 def by_hand(bias: bool = False) -> nn.Sequential:
@@ -260,6 +260,39 @@ def test_leaves_the_network_as_it_was():
     assert all(p.grad is None for p in net.parameters())
 
 
+@pytest.mark.parametrize(
+    "form", [lambda y: y.tolist(), lambda y: y.int(), lambda y: F.one_hot(y), lambda y: y.float(), lambda y: y.numpy()]
+)
+def test_labels_in_any_form(form):
+    net, x, y = models.build("mlp-mnist", width=0.1).eval(), torch.rand(6, 1, 28, 28), torch.arange(6) % 3
+    means = nnslicer.profile(net, 1 - x)
+    assert nnslicer.dynamic_slice(net, x, form(y), means, 0.1) == nnslicer.dynamic_slice(net, x, y, means, 0.1)
+    found, wanted = (nnslicer.contributions(net, x, each, means, 0.1).neurons for each in (y.int().tolist(), y))
+    assert torch.equal(found["0"], wanted["0"])
+
+
+def test_labels_that_are_no_class_are_refused():
+    net, x, y = models.build("mlp-mnist", width=0.1).eval(), torch.rand(6, 1, 28, 28), torch.arange(6) % 3
+    means = nnslicer.profile(net, x)
+    for wrong, label in ((y - 1, -1), (y + 1, 3)):
+        with pytest.raises(NssError, match=f"label {label} given, expected 0 to 2"):
+            nnslicer.dynamic_slice(net, x, wrong, means, n_classes=3)
+
+
+def test_a_masked_network_is_refused():
+    """Its profile and contributions would be the whole network's."""
+    net, x = models.build("mlp-mnist", width=0.1).eval(), torch.rand(4, 1, 28, 28)
+    means, target = nnslicer.profile(net, x), torch.arange(4)
+    with neurons.masked(net, {"0": torch.arange(neurons.layers(net)["0"].width) < 3}):
+        for peer in (
+            lambda: nnslicer.profile(net, x), lambda: nnslicer.difference(net, x, means),
+            lambda: nnslicer.contributions(net, x, target, means),
+            lambda: detection.features(net, x, means, 0.5, "nnslicer"),
+        ):  # fmt: skip
+            with pytest.raises(nnslicer.NNSlicerError, match="is masked, expected a whole network"):
+                peer()
+
+
 def test_wrong_use_is_an_error_by_name():
     net, x, y = models.build("mlp-mnist", width=0.1), torch.rand(2, 1, 28, 28), torch.tensor([0, 1])
     means = nnslicer.profile(net, x)
@@ -342,6 +375,20 @@ def test_a_maximum_hands_on_to_all_that_are_it_and_an_adaptive_average_to_its_wi
         traced, average, "pool", torch.ones(1, 1, 1, 3), torch.rand(1, 1, 2, 4), torch.rand(1, 1, 1, 3)
     )
     assert passed[0, 0].tolist() == [[1, 2, 2, 1]] * 2  # windows of two, which overlap in the middle
+
+
+def test_a_linear_on_tokens_is_refused():
+    """Also where there are as many tokens as units, and sums by the one or the other have the same shape."""
+    net, x = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)), torch.rand(6, 4, 5)
+    means = {name: torch.zeros(n) for name, n in {"input_1": 4, "_0": 4, "_1": 4, "_2": 16, "_3": 3}.items()}
+    for ask in (
+        lambda: nnslicer.profile(net, x), lambda: nnslicer.difference(net, x, means),
+        lambda: nnslicer.contributions(net, x, torch.zeros(6, dtype=torch.int64), means),
+    ):  # fmt: skip
+        with pytest.raises(neurons.UnsupportedNetwork, match=r"layer '0', which gives \(N, 4, 4\): a Linear on tokens"):
+            ask()
+    told = reports.supports(net, x)
+    assert told["extract"] is True and "a Linear on tokens" in told["nnslicer"]
 
 
 @pytest.mark.parametrize("odd", ["x + 1", "cat along rows"])

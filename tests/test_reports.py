@@ -23,6 +23,8 @@ def test_a_report_counts_what_extraction_leaves():
     assert lines[0].split() == ["layer", "neurons", "kept", "parameters", "kept"]
     assert any(line.startswith("down") and "2 (50%)" in line for line in lines)
     assert nssutils.report(net, masks, x).accuracy is None
+    assert nssutils.report(net, masks, x.numpy()).accuracy is None  # without labels there is none to tell
+    assert nssutils.report(net, masks, x.numpy(), y.tolist()) == found == nssutils.report(net, masks, [(x, y)])
 
 
 def test_what_a_network_can_do_is_said_beforehand():

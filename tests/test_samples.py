@@ -84,12 +84,47 @@ def test_without_labels_all_is_one_class():
         (lambda x, y: (DataLoader(x), None), "the DataLoader gives a Tensor, expected pairs"),
         (lambda x, y: (DataLoader(TensorDataset(x, y)), y), "x is a DataLoader with labels beside it"),
         (lambda x, y: (7, None), "x is a int, expected a tensor"),
+        (lambda x, y: (zip(x.split(9), y.split(9), strict=True), None), "x is a zip, which can be gone through once"),
+        (lambda x, y: (iter([(x, y)]), None), "x is a list_iterator, which can be gone through once"),
+        (lambda x, y: ([], None), "the list gives no batch"),
+        (lambda x, y: (x[:0], y[:0]), r"samples \(0, 6\) given, expected at least one"),
+        (lambda x, y: (x, ["a"] * 90), "labels are no numbers"),
     ],
 )
 def test_what_cannot_be_used_is_named(given, change, message):
     net, x, y = given
     with pytest.raises(NssError, match=message):
         slicing.semantic_slice(net, *change(x, y))
+
+
+def test_what_can_be_gone_through_once_is_refused_where_classes_are_given(given):
+    """It would lose its first batch to a look at it."""
+    net, x, y = given
+    batches = list(zip(x.split(9), y.split(9), strict=True))
+    assert contribution.score(net, batches, metrics="avg", n_classes=3)["avg"]["0"].shape == (3, 12)
+    with pytest.raises(NssError, match=r"a list_iterator, which can be gone through once.*a list of its batches"):
+        contribution.score(net, iter(batches), metrics="avg", n_classes=3)
+
+
+@pytest.mark.parametrize(
+    "how, message", [(dict(samples=0), "0 samples of each class"), (dict(samples=-1), "-1 samples")]
+)
+def test_no_samples_to_measure_on_are_refused(given, how, message):
+    with pytest.raises(NssError, match=message):
+        slicing.semantic_slice(*given, metric="avg", **how)
+
+
+def test_samples_of_another_type_than_the_network_s_are_named(given):
+    net, x, y = given
+    with pytest.raises(NssError, match=r"of torch.float32 does not take samples of torch.float64.*x.to\(torch.float32"):
+        slicing.semantic_slice(net, x.double().numpy(), y)
+    with pytest.raises(NssError, match=r"does not take samples of torch.float64"):
+        neurons.record(net, x.double())
+
+
+def test_no_batch_is_refused(given):
+    with pytest.raises(NssError, match="batch_size=0 given, expected at least 1"):
+        contribution.score(*given, metrics="avg", batch_size=0)
 
 
 def test_shared_weights_have_no_taylor_by_weights(given):

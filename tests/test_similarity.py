@@ -127,3 +127,5 @@ def test_landscapes_that_cannot_be_compared_are_refused():
         similarity.hsic(torch.eye(3), torch.eye(3))
     with pytest.raises(similarity.SimilarityError, match=r"\(5, 5\) and \(4, 4\) given, expected both"):
         similarity.hsic(torch.eye(5), torch.eye(4))
+    with pytest.raises(similarity.SimilarityError, match=r"\(4, 4\) and \(1, 4\) given, expected both"):
+        similarity.cka(torch.eye(4), torch.ones(1, 4))

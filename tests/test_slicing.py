@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 from literal import linear_scan
 from safetensors.torch import save_file
 from torch import nn
+from written_networks import Written
 
-from nssutils import NssError, contribution, data, models, neurons, settings, slicing, training
+from nssutils import NssError, contribution, data, models, neurons, restructuring, settings, slicing, training
 
 THETAS = [round(0.90 + 0.01 * i, 2) for i in range(10)]
 
@@ -146,6 +148,17 @@ def test_a_saved_slice_comes_back(case, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 
+def test_a_slice_is_saved_however_its_masks_lie_in_memory(tmp_path):
+    """Columns of a table, the same mask twice, classes counted by numpy."""
+    table = torch.rand(5, 3) > 0.5
+    same = {"a": table[:, 0]}
+    one = slicing.Slice({"a": table.any(1)}, {c: same if c else {"a": table[:, 1]} for c in np.arange(3)})
+    one.save(tmp_path / "a.safetensors")
+    assert slicing.Slice.load(tmp_path / "a.safetensors") == one
+    slicing.Slice(same, {0: same, 1: same}).save(tmp_path / "b.safetensors")
+    assert slicing.Slice.load(tmp_path / "b.safetensors") == slicing.Slice(same, {0: same, 1: same})
+
+
 def test_a_damaged_or_missing_file_is_named(case, tmp_path):
     path = tmp_path / "a.safetensors"
     slicing.semantic_slice(*case, metric="avg", theta=0.9).save(path)
@@ -170,6 +183,50 @@ def test_a_file_without_a_digest_is_refused(tmp_path):
     save_file(tensors, tmp_path / "old.safetensors", metadata=told)
     with pytest.raises(slicing.SliceError, match=r"has digest none, expected .*Make the slice again"):
         slicing.Slice.load(tmp_path / "old.safetensors")
+
+
+def test_theta_is_any_number(case):
+    wanted = slicing.semantic_slice(*case, metric="avg", theta=0.75)  # exact in every type
+    for theta in (np.float32(0.75), torch.tensor(0.75), np.array(0.75)):
+        assert slicing.semantic_slice(*case, metric="avg", theta=theta) == wanted
+    assert slicing.semantic_slice(*case, metric="avg", theta=torch.tensor([0.5, 0.75]))[0.75] == wanted
+
+
+def test_scores_that_lack_something_are_named(case):
+    net, x, y = case
+    whole = contribution.score(net, x, y, "avg")
+    scores, (first, second) = whole["avg"], whole["avg"]
+    for metric, lacking, message in (
+        ("avg", {first: scores[first]}, f"'avg' are of layers {first}, expected {first}, {second}"),
+        ("avg", scores | {second: scores[second][:3]}, rf"layer '{second}', are \(3, .* expected \(10, .*row for each"),
+        ("avg", whole, r"scores\['avg'\] is a dict, expected a tensor"),
+        (["avg", "var"], whole, "scores of avg given, expected those of var, too"),
+    ):
+        with pytest.raises(slicing.SliceError, match=message):
+            slicing.semantic_slice(net, x, y, metric, scores=lacking)
+    for mask in ([True] * 5, np.ones(5, bool)):
+        with pytest.raises(NssError, match=f"the mask of layer '{first}' is a {type(mask).__name__}, no tensor"):
+            slicing.Slice({first: mask}, {}).compression_rate(net)
+    with pytest.raises(slicing.SliceError, match="no class given"):
+        slicing.Slice.of_classes({})
+
+
+def test_selection_over_the_whole_dataset_needs_no_sample_of_each_class(case):
+    net, x, y = case
+    some, merged = y != 3, y.where(y < 4, y - 1)[y != 3]
+    found = slicing.global_slice(net, x[some], y[some], "ens", 0.3)  # which does not depend on what classes are called
+    assert found == slicing.global_slice(net, x[some], merged, "ens", 0.3)
+
+
+def test_compression_rate_of_a_network_that_needs_an_example():
+    net = Written(
+        lambda n, x: n.head(n.a(n.words(x).flatten(1) if x.shape[1] == 4 else x).relu()), words=nn.Embedding(9, 3),
+        a=nn.Linear(12, 6), head=nn.Linear(6, 2),
+    )  # fmt: skip
+    one, x = slicing.Slice({"a": torch.arange(6) < 3}, {}), torch.randint(9, (5, 4))
+    left = restructuring.extract(net, one, x=x)
+    share = models.count_parameters(left) / models.count_parameters(net)
+    assert one.compression_rate(net, x) == pytest.approx(1 - share)
 
 
 def test_wrong_use_is_named(case):

@@ -335,6 +335,9 @@ NETWORKS = {
             "ncd,ned->nce", (y := n.up(n.a(x).relu()).relu()).flatten(2)[:, [3, 1, 2]],
             y.flatten(2).index_select(1, torch.tensor([0, 2, 4]))).flatten(1).relu()),
         a=conv(3, 6), up=nn.ConvTranspose2d(6, 5, 2, 2), head=head(9)), IMAGE),
+    "channels by channels": lambda: (Written(
+        lambda n, x: n.head(torch.einsum("ncd,ned->nce", y := n.a(x).relu().flatten(2), y).flatten(1).relu()),
+        a=conv(3, 6), head=head(36)), IMAGE),
     "a head of cosines": lambda: (Written(
         lambda n, x: n.head(F.normalize(n.a(x).relu().amax((2, 3)))), a=conv(3, 6), head=head(6)), IMAGE),
     "the largest and the smallest": lambda: (Written(
