@@ -16,8 +16,8 @@ def test_the_closed_form_is_what_a_paired_bootstrap_gives():
     change = first.astype(float) - second
     means = [change[rng.integers(0, 2000, 2000)].mean() for _ in range(2000)]
     low, high = np.quantile(means, [0.025, 0.975])
-    assert intervals.image_half_width(first, second) == pytest.approx((high - low) / 2, rel=0.08)
-    assert intervals.image_half_width(first, first) == 0
+    assert intervals.image_half_width(change) == pytest.approx((high - low) / 2, rel=0.08)
+    assert intervals.image_half_width(np.zeros(9)) == 0
 
 
 def test_the_interval_over_seeds_is_students():
@@ -28,14 +28,48 @@ def test_the_interval_over_seeds_is_students():
 
 
 def test_one_or_two_networks_tell_nothing():
-    assert intervals.told_apart([0.5]) == intervals.told_apart([0.5, 0.5], [0.0, 0.0]) == 0
+    assert intervals.told_apart([0.5]) == intervals.told_apart([0.5, 0.5]) == 0
     assert intervals.told_apart([0.5, 0.5, 0.5]) == 1 and intervals.told_apart([-0.5] * 3) == -1
 
 
-@given(st.lists(st.floats(-1, 1), min_size=3, max_size=8), st.floats(0, 0.5))
-def test_a_difference_counts_only_beyond_both_errors(changes, half):
-    told = intervals.told_apart(changes, [half] * len(changes))
-    mean = float(np.mean(changes))
-    beyond = abs(mean) > intervals.half_width(changes) and abs(mean) > half / np.sqrt(len(changes))
-    assert told == (int(np.sign(mean)) if beyond else 0)
-    assert intervals.told_apart([-change for change in changes], [half] * len(changes)) == -told
+networks = st.lists(st.floats(-1, 1), min_size=3, max_size=8)
+chances = st.lists(st.floats(0, 0.2), min_size=1, max_size=8)
+
+
+@given(networks, st.lists(st.floats(-1, 1), min_size=2, max_size=9))
+def test_a_difference_counts_only_beyond_its_interval(changes, change):
+    images = [np.array(change)] * len(changes)
+    told, mean = intervals.told_apart(changes, images), float(np.mean(changes))
+    over_images = intervals.image_half_width(np.array(change))
+    half = np.hypot(intervals.half_width(changes), over_images)
+    assert intervals.half_width(changes, images) == pytest.approx(half)
+    assert told == (int(np.sign(mean)) if abs(mean) > intervals.half_width(changes, images) else 0)
+    assert intervals.told_apart([-each for each in changes], images) == -told
+
+
+def test_all_networks_share_the_images():
+    """Each network's change is the same on the images, which one network more does not make more of."""
+    change = np.random.default_rng(0).normal(0.5, 1, 400)
+    few, many = (intervals.half_width([change.mean()] * n, [change] * n) for n in (3, 30))
+    assert few == many == pytest.approx(intervals.image_half_width(change))
+
+
+@given(networks)
+def test_a_chance_is_that_of_students_test(changes):
+    if np.std(changes) > 1e-6:
+        assert intervals.p_value(changes) == pytest.approx(stats.ttest_1samp(changes, 0).pvalue, abs=1e-9)
+    told = bool(intervals.told_apart(changes))
+    assert told == (intervals.p_value(changes) < 0.05) or intervals.p_value(changes) == pytest.approx(0.05)
+    assert intervals.p_value(changes[:2]) == 1
+
+
+@given(chances)
+def test_what_holds_together_is_holms(chances):
+    """Against the definition by adjusted p-values."""
+    order = np.argsort(chances, kind="stable")
+    adjusted, highest = [0.0] * len(chances), 0.0
+    for rank, at in enumerate(order):
+        adjusted[at] = highest = max(highest, (len(chances) - rank) * chances[at])
+    held = intervals.holding_together(chances)
+    near = [each == pytest.approx(0.05) for each in adjusted]
+    assert all(one == (each <= 0.05) or edge for one, each, edge in zip(held, adjusted, near, strict=True))

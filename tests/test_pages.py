@@ -53,6 +53,14 @@ def test_a_page_whose_text_lies_elsewhere_is_copied(tmp_path):
     assert (tmp_path / "to" / "contributing.md").read_text() == (files.ROOT / "CONTRIBUTING.md").read_text()
 
 
+def test_a_signature_that_sphinx_could_not_read_is_shortened():
+    given = "(net: ~torch.Module, rows: dict[str, int] = <factory>, pairs: Callable = <function <lambda>>, x=None)"
+    assert (
+        reference.readable(given) == "(net: ~torch.Module, rows: dict[str, int] = ..., pairs: Callable = ..., x=None)"
+    )
+    assert reference.readable("(a: int = 1)") == "(a: int = 1)" and reference.readable(None) is None
+
+
 def test_every_module_of_the_method_is_in_the_reference():
     text = "".join(page.read_text() for page in (files.ROOT / "book").glob("api_*.md"))
     told = re.findall(r"automodule:: nssutils\.(\w+)", text)

@@ -267,6 +267,10 @@ RECOMPUTED = {
     "rq3-nss-ra-gain": lambda: (repair("RA")["nss"] - repair("RA")["full"]).mean(),
     "rq3-combined-ra-gain": lambda: (repair("RA")["nss+deeparc"] - repair("RA")["full"]).mean(),
     "rq3-combined-raa-gain-max": _largest_reattack_gain,
+    "rq3-combined-best-on-reattack": lambda: (repair("RAA").idxmax(axis=1) == "nss+deeparc").sum(),
+    "rq4-surpasses-all": lambda: (
+        tasks("Avg")[["retrain", "replay5", "replay10", "replay100", "deeparc", "nss"]].idxmax(axis=1) == "nss"
+    ).sum(),
     "rq3-four-settings": lambda: read_table(5)["setting"].nunique(),
     "rq2-fewer-iterations-everywhere": _cells_with_fewer_iterations,
     "rq2-accuracy-improves": _cells_with_higher_accuracy,

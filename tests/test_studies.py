@@ -1,6 +1,7 @@
 """What the chapters measure, on the smallest network, and what must hold of it whatever the numbers."""
 
 import copy
+import time
 
 import pytest
 import torch
@@ -477,3 +478,11 @@ def test_the_explorer_keeps_every_theta_of_every_class(measured):
                 entry = letters[layer, c]["entry"]
                 assert [letter != "-" and int(letter) <= level for letter in entry] == mask.tolist()
     assert len(letters) == 10 * len(critical.masks)
+
+
+def test_a_pause_does_not_count():
+    start = common.clock()
+    time.sleep(0.3)
+    assert common.clock() - start < 0.2
+    sum(range(3_000_000))
+    assert common.clock() > start

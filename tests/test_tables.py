@@ -227,9 +227,16 @@ def test_deeparcs_star_beside_slices_of_its_size(here):
     hollow = [line for line in slices if line.get_markerfacecolor() == "none"]
     assert len(slices) == 10 and len(hollow) == 5
     assert np.allclose([line.get_xdata()[0] for line in hollow], 77.5)  # at theta 0.99, which leaves out 5%
-    whole = slicing_result()
+    whole = slicing_result(1)
     for row in whole.tables["removed"]:
-        row["units"] = 0
+        row |= {"units": 0, "compression_rate": 0.0, "accuracy": 0.8}
+    ax = figures.rq1_star([slicing_result(), whole], "s").axes[0]  # what no network has is not drawn
+    assert "> 0.99 in 1 of 2: 30% left out" in ax.get_yticklabels()[0].get_text()
+    assert [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "*"] == [10, 10]
+    tables.rq1_deeparc([slicing_result(), whole], "d")
+    assert body(here, "d")[2][3:] == ["1, 0", "30.00", "10.00", "65.00"]
+    figures.fig5([slicing_result(), whole], "f")
+    assert "that lose a unit, where some do (1 of 2 in AlexNet-CIFAR10)." in (here / "_generated" / "f.md").read_text()
     figures.rq1_star([whole], "s")
     assert "nothing to remove" in said()
 
@@ -294,7 +301,7 @@ def test_nothing_to_show_is_said(here):
     tables.table1([], "t")
     figures.fig5([], "f")
     for label in "tf":
-        assert "No results to show" in (here / "_generated" / f"{label}.md").read_text()
+        assert "No results here" in (here / "_generated" / f"{label}.md").read_text()
 
 
 def test_figure_is_written_with_caption_alt_text_and_reproducibly(here):

@@ -114,7 +114,7 @@ def test_a_panel_a_network_with_both_kinds(here):
 )  # fmt: skip
 def test_nothing_to_show_says_so(here, draw):
     draw([], "n")
-    assert "No results to show" in (here / "_generated/n.md").read_text()
+    assert "No results here" in (here / "_generated/n.md").read_text()
 
 
 def test_a_plain_network_has_no_blocks_to_remove(here):

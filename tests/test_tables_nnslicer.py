@@ -181,7 +181,7 @@ def test_the_claims_of_the_applications_are_judged():
 def test_nothing_to_show_says_so(here, draw):
     draw([], "n")
     text = (here / "_generated" / "n.md").read_text()
-    assert "No results to show" in text and ":name: n\n" in text  # what links to the table finds the note
+    assert "No results here" in text and ":name: n\n" in text  # what links to the table finds the note
 
 
 def test_each_reading_stands_beside_pruning_by_weight(here):

@@ -161,9 +161,13 @@ def _made_of(found: list[Result]) -> list[str]:
     return sorted(file.relative_to(files.ROOT).as_posix() for file in own)
 
 
-def nothing(label: str, why: str) -> Markdown:
-    """Write a fragment that says why there is no table or figure, in its place: what links there finds the note."""
-    text = f"```{{note}}\n:name: {label}\n\n{why}\n```\n"
+def nothing(label: str, why: str, kind: str = "") -> Markdown:
+    """Write a fragment that says why there is no table or figure, in its place: what links there finds the note.
+
+    kind: a class for the stylesheet, which shows the first note of class `once` in a section or fold, and no other.
+    """
+    options = f":class: {kind}\n" * bool(kind)
+    text = f"```{{note}}\n:name: {label}\n{options}\n{why}\n```\n"
     write(f"{label}.md", text)
     return Markdown(why)
 

@@ -1,38 +1,63 @@
 """How far apart two accuracies are, and whether that can be told from the networks and test images at hand."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import special  # scipy.stats takes a second to import
 
+ENOUGH = 3  # networks, below which one network's luck could be all there is to a difference
 
-def half_width(values: Sequence[float]) -> float:
-    """Half of the 95% interval of the mean (Student's t over seeds); NaN below three, where it says next to nothing."""
+
+def half_width(values: Sequence[float], images: Sequence[np.ndarray] = ()) -> float:
+    """Half of the 95% interval of the mean of `values`, one a network; NaN below three, where it says next to nothing.
+
+    Student's t over the networks. images: where it is known, what happens to each test image, (N,) a network; the
+    interval over these, which all networks share, comes on top (in quadrature, as of two independent draws).
+    """
     n = len(values)
-    return float(special.stdtrit(n - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(n)) if n > 2 else float("nan")
+    if n < ENOUGH:
+        return float("nan")
+    over_networks = special.stdtrit(n - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(n)
+    return float(np.hypot(over_networks, image_half_width(np.mean(images, axis=0)) if len(images) else 0.0))
 
 
-def image_half_width(first: np.ndarray, second: np.ndarray) -> float:
-    """Half of the 95% interval of the mean of `first` minus `second`, both (N,), for the same N test images.
+def image_half_width(change: np.ndarray) -> float:
+    """Half of the 95% interval of the mean of `change`, what happens to each of N test images, (N,).
 
     What a paired bootstrap over the images tends to, in closed form: the images are the sample, the network is held.
     """
-    change = np.asarray(first, float) - np.asarray(second, float)
-    return float(special.ndtri(0.975) * change.std() / np.sqrt(len(change)))
+    return float(special.ndtri(0.975) * np.std(change) / np.sqrt(len(change)))
 
 
-def told_apart(changes: Sequence[float], image_halves: Iterable[float] = ()) -> int:
-    """1 where the mean of `changes`, one a seed, is a rise, -1 where it is a fall, 0 where neither can be told.
-
-    A change counts only with three networks or more, where it is clear of zero by the interval over seeds and by that
-    over test images (`image_halves`, one a seed).
-    """
-    changes, halves = list(changes), list(image_halves)
-    if len(changes) < 3:
+def told_apart(changes: Sequence[float], images: Sequence[np.ndarray] = ()) -> int:
+    """1 where the mean of `changes`, one a network, is a rise, -1 where it is a fall, 0 where neither can be told: with
+    fewer than three networks, or where its interval (`half_width`) has zero in it."""
+    changes = list(changes)
+    if len(changes) < ENOUGH:
         return 0
-    over_images = np.sqrt(np.sum(np.square(halves))) / len(changes) if halves else 0.0
     mean = float(np.mean(changes))
-    return 0 if abs(mean) <= max(half_width(changes), over_images) else int(np.sign(mean))
+    return 0 if abs(mean) <= half_width(changes, images) else int(np.sign(mean))
+
+
+def p_value(changes: Sequence[float], images: Sequence[np.ndarray] = ()) -> float:
+    """How likely a mean as far from zero is by chance: 0.05 where zero is at the end of the interval; 1 below three."""
+    if len(changes) < ENOUGH:
+        return 1.0
+    mean, half, freedom = abs(float(np.mean(changes))), half_width(changes, images), len(changes) - 1
+    if half == 0 or mean == 0:
+        return float(mean == 0)
+    return float(2 * special.stdtr(freedom, -mean / half * special.stdtrit(freedom, 0.975)))
+
+
+def holding_together(chances: Sequence[float], level: float = 0.05) -> list[bool]:
+    """Which of several differences, by their p-values, can be told so that one by chance among all of them is no more
+    likely than `level` (Holm 1979)."""
+    held, order = [False] * len(chances), np.argsort(chances, kind="stable")
+    for rank, at in enumerate(order):
+        if chances[at] > level / (len(chances) - rank):
+            break
+        held[at] = True
+    return held
 
 
 def marked(text: str, told: int) -> str:

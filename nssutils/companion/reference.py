@@ -9,6 +9,7 @@ from sphinx.application import Sphinx
 
 CODE = re.compile(r"`([^`]+)`")
 MARKUP = re.compile(r"([*|\\]|_(?=\W|$))")
+UNWRITTEN = re.compile(r"= <[^,()]*>")  # a default that is no literal: with one, Sphinx cannot read the signature
 
 
 def plain(lines: list[str]) -> None:
@@ -19,7 +20,16 @@ def plain(lines: list[str]) -> None:
     ]
 
 
+def readable(signature: str | None) -> str | None:
+    """A signature whose defaults are all Python."""
+    return signature and UNWRITTEN.sub("= ...", signature)
+
+
 def setup(app: Sphinx) -> dict:
     """Sphinx calls this."""
+    app.connect(
+        "autodoc-process-signature",
+        lambda app, what, name, thing, options, signature, returned: (readable(signature), returned),
+    )
     app.connect("autodoc-process-docstring", lambda app, what, name, thing, options, lines: plain(lines))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

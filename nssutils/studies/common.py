@@ -1,5 +1,6 @@
 """Steps that several studies take."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +25,15 @@ CHOSEN_ON = {
 def sized(table: dict, setting: Setting):
     """How large an experiment is at a preset: the entry for (preset, model), where a processor needs one, or preset."""
     return table.get((setting.preset, setting.model), table[setting.preset])
+
+
+def clock() -> float:
+    """Seconds, to tell how long something takes: those that this process computes, so that neither a pause nor what
+    else the machine does counts; on a GPU those that pass until it has done all."""
+    if training.device().type == "cuda":
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
 
 
 def scored_images(setting: Setting, loaded: data.Data) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,6 @@
 """NNSlicer (Zhang et al. 2020) as a way to slice: how large its slices are, what they take, what they are good for
 without training. Its applications by its own protocols have chapters of their own."""
 
-import time
-
 import torch
 from torch import Tensor, nn
 
@@ -78,8 +76,8 @@ def _seconds(net: nn.Module, setting: Setting, loaded: data.Data, means: nnslice
     for name, (each, average) in timed.items():
         target = training.logits(each, x).argmax(1)
         for what, size in (("single", 1), ("batch", len(x))):
-            start = time.perf_counter()
+            start = common.clock()
             nnslicer.contributions(each, x, target, average, theta, batch_size=size)
-            seconds = round((time.perf_counter() - start) / len(x), 5)
+            seconds = round((common.clock() - start) / len(x), 5)
             rows.append({"network": name, "parameters": count_parameters(each), "what": what, "seconds": seconds})
     return rows

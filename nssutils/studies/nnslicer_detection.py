@@ -2,7 +2,6 @@
 knows normal slices takes for another class than the network does. Its Table 4."""
 
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +13,7 @@ from tqdm import tqdm
 from nssutils import attacks, data, detection, nnslicer, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
-from nssutils.studies import parts
+from nssutils.studies import common, parts
 
 if TYPE_CHECKING:
     from sklearn.tree import DecisionTreeClassifier
@@ -111,10 +110,10 @@ def _met(
     net: nn.Module, watched: Watched, trees: dict[str, "DecisionTreeClassifier"], attack: str, seed: int
 ) -> dict:  # fmt: skip
     """How each tree judges the misleading images of an attack and their normal counterparts."""
-    start, given = time.perf_counter(), slice(MOST.get(attack))
+    start, given = common.clock(), slice(MOST.get(attack))
     places, moved = attacks.misleading(net, watched.x[given], watched.y[given], attack, seed)
     row = {"attack": attack, "images": len(watched.x[given]), "misled": len(places)}
-    found = {"attacks": [row | {"seconds": round(time.perf_counter() - start, 1)}], "detection": []}
+    found = {"attacks": [row | {"seconds": round(common.clock() - start, 1)}], "detection": []}
     if not len(places):
         return found
     taken = training.logits(net, moved).argmax(1).cpu().numpy()

@@ -1,7 +1,6 @@
 """RQ1 (Section 5.2): how accurate a network is with only its critical neurons, selected in three ways. Fig. 5."""
 
 import sys
-import time
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -116,7 +115,7 @@ def _seconds(net: nn.Module, x: Tensor, y: Tensor, setting: Setting, taylor_batc
     few = data.first_per_class(y, len(y) if setting.model == "mlp" else TIMED // setting.n_classes)
     rows = []
     for metric in contribution.METRICS:
-        start = time.perf_counter()
+        start = common.clock()
         contribution.score(net, x[few], y[few], (metric,), n_classes=setting.n_classes, batch_size=taylor_batch)
-        rows.append({"metric": metric, "images": len(few), "seconds": round(time.perf_counter() - start, 3)})
+        rows.append({"metric": metric, "images": len(few), "seconds": round(common.clock() - start, 3)})
     return rows

@@ -3,7 +3,6 @@
 import copy
 import statistics
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
@@ -252,9 +251,9 @@ def _times(net: nn.Module, images: Images, setting: Setting, attacked: _Attacked
     turns: dict[str, list[float]] = {method: [] for method in attacked.elements}
     for _ in range(TURNS):
         for method, mine in attacked.elements.items():
-            copied, start = copy.deepcopy(net), time.perf_counter()
+            copied, start = copy.deepcopy(net), common.clock()
             readaptation.repair(copied, x, adversarial, y, mine, epochs=1, reduced=setting.reduced)
-            turns[method].append(time.perf_counter() - start)
+            turns[method].append(common.clock() - start)
     steps = -(-len(y) // readaptation.BATCH)
     rows = [
         {"method": method, "steps": steps, "seconds": round(statistics.median(seconds), 4)}

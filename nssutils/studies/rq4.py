@@ -2,7 +2,6 @@
 
 import copy
 import sys
-import time
 from dataclasses import replace
 from functools import partial
 
@@ -117,13 +116,13 @@ def _learned(net, way: dict, loaded: data.Data, tasks, tests, setting: Setting, 
     if elements:
         seen = torch.cat([known[incremental.samples(loaded.y_train[known], tasks[1])], old])
         x, y = (part[seen].to(training.device()) for part in (loaded.x_train, loaded.y_train))
-        start = time.perf_counter()
+        start = common.clock()
         incremental.learn(
             learner, x, y, elements, **how, batch_size=setting.batch_size, seed=seed, reduced=setting.reduced,
             statistics=way.get("statistics", freezing.norms(net, elements)),
             critical=critical if len(old) else None, task_a=tasks[0],
         )  # fmt: skip
-        seconds = time.perf_counter() - start
+        seconds = common.clock() - start
     untold = [_right(learner, *test, setting) for test in tests]
     told = [_right(learner, *test, setting, task) for test, task in zip(tests, tasks, strict=True)]
     if critical is not None:  # the slice is task A's part of the network: it is read through the mask

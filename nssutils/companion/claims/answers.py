@@ -15,10 +15,11 @@ from IPython.display import HTML
 from nssutils.companion import fragments
 from nssutils.companion.claims import beyond, rules
 from nssutils.companion.claims.judging import get, ledger, overall
-from nssutils.companion.claims.shown import NAMES
+from nssutils.companion.claims.shown import NAMES, told_in
 from nssutils.companion.results import DATA, Result
 
-FINDINGS = ("rq1_slicing", "rq3_readaptation", "rq4_incremental")  # whose headline claims the first page tells
+# Whose claims the first page tells: the headline, and what the paper's abstract says of it.
+FINDINGS = ("rq1_slicing", "rq2_restructuring", "rq3_readaptation", "rq4_incremental")
 
 
 WHO = {
@@ -33,7 +34,8 @@ UNTOLD = '<p class="arrows">≈ counts what cannot be told: too little, or by fe
 
 @cache
 def questions() -> dict[str, dict]:
-    """By chapter: part (its name), question, and the ids of the claims that answer it."""
+    """By chapter: part (its name), question, the ids of the claims that answer it, the headline first, and that of the
+    abstract's claim, if it has one."""
     return yaml.safe_load((DATA / "paper" / "questions.yaml").read_text())
 
 
@@ -44,7 +46,7 @@ def answer(found: Mapping[str, list[Result]], chapter: str, label: str) -> HTML:
     rows = "".join(
         f'<div class="answer-claim"><dt>{WHO[get(name).source]}: {html.escape(get(name).claim)} '
         f'<a href="claims.html#claim-{name}">{name}</a></dt>'
-        f"<dd>{_badge(rules.weakest(mine['verdict']))} {_settings(mine)}</dd></div>"
+        f"<dd>{_verdict(mine)} {_settings(mine)}</dd></div>"
         for name, mine in judged.items()
     )
     body = f"<dl>{rows}</dl>{ARROWS}" if rows else _without_claims(found, chapter)
@@ -55,16 +57,18 @@ def answer(found: Mapping[str, list[Result]], chapter: str, label: str) -> HTML:
 
 
 def findings(found: Mapping[str, list[Result]], label: str) -> HTML:
-    """The first page's three findings: the headline claim of three chapters, and what became of it."""
+    """What the first page tells of each research question: its headline claim and the abstract's, and what became of
+    them."""
     items = []
     for chapter in FINDINGS:
         asked = questions()[chapter]
-        (name, mine), *_ = _judged(found, asked["claims"]).items()
-        who = WHO[get(name).source]
-        items.append(
-            f'<li><a href="{chapter}.html">{asked["question"]}</a> {who}: {html.escape(get(name).claim)} '
-            f"{_badge(rules.weakest(mine['verdict']))} {_settings(mine)}</li>"
+        names = [asked["claims"][0], *filter(None, [asked.get("abstract")])]
+        claims = "".join(
+            f"<p>{'The abstract' if name == asked.get('abstract') else WHO[get(name).source]}: "
+            f"{html.escape(get(name).claim)} {_verdict(mine)} {_settings(mine)}</p>"
+            for name, mine in _judged(found, names).items()
         )
+        items.append(f'<li><a href="{chapter}.html">{asked["question"]}</a>{claims}</li>')
     return _written(f'<ol class="findings">{"".join(items)}</ol>', label)
 
 
@@ -89,6 +93,12 @@ def _judged(found: Mapping[str, list[Result]], names: list[str]) -> dict[str, pd
     chapters = dict.fromkeys(get(name).chapter for name in names)
     rows = pd.concat([ledger(found, chapter) for chapter in chapters]) if names else pd.DataFrame({"id": []})
     return {name: rows[rows["id"] == name] for name in names}
+
+
+def _verdict(mine: pd.DataFrame) -> str:
+    """The verdict over the settings, and in how many it can be told where that is not all."""
+    (one,) = overall(mine).itertuples()
+    return _badge(one.verdict) + told_in(one)
 
 
 def _settings(mine: pd.DataFrame) -> str:

@@ -17,8 +17,12 @@ COLOURS = {
     rules.REPRODUCED: LIGHT["reproduced"], rules.DIRECTION: LIGHT["direction"],
     rules.CONTRADICTED: LIGHT["contradicted"], rules.UNTOLD: LIGHT["untold"], rules.UNTESTABLE: "none",
 }  # fmt: skip
-COLUMNS = (*settings.NAMES, "resnet10-cifar10", *settings.OWN, JOINTLY)
-SHORT = ("MLP-M", "MLP-F", "AlexNet", "VGG16", "ResNet", "VGG19", "ResNet10", "ResNet18", "ViT", "all")
+PEERS = ("resnet10-cifar10", "resnet14-cifar10", "resnet110-cifar10")
+COLUMNS = (*settings.NAMES, *PEERS, *settings.OWN, JOINTLY)
+SHORT = (
+    "MLP-M", "MLP-F", "AlexNet", "VGG16", "ResNet", "VGG19", "ResNet10", "ResNet14", "ResNet110", "ResNet18", "ViT",
+    "all",
+)  # fmt: skip
 BLOCKS = 4
 TITLES = {
     "P": "Pilot studies", "S": "RQ1: slicing", "R": "RQ2: a smaller network", "A": "RQ3: repair",
@@ -31,7 +35,7 @@ def claims_figure(judged: pd.DataFrame, label: str) -> Figure:
     """Claims by settings, coloured by verdict, with a symbol in each cell."""
     counts = overall(judged)["verdict"].value_counts()
     said = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in rules.VERDICTS)
-    caption = f"What became of the claims, by the published results: of {counts.sum()}, {said}."
+    caption = f"What became of the papers' claims, by the published results: of {counts.sum()}, {said}."
     note = (
         "A row is a claim, by its number in the ledger; arrows show which way networks point that are too few to tell."
     )

@@ -138,10 +138,13 @@ def _judge(claim: Claim) -> Callable:
 
 def _judged(claim: Claim, found: Mapping[str, list[Result]]) -> list[dict]:
     rows = []
+    found = {chapter: [one for one in group if one.setting in claim.settings] for chapter, group in found.items()}
     for setting in (JOINTLY,) if claim.jointly else claim.settings:
         evidence = Evidence(found, None if claim.jointly else setting)
         opinion = _opinion(claim, evidence)
         here = [one for one in found.get(claim.chapter, []) if claim.jointly or one.setting == setting]
+        if claim.jointly and here:
+            opinion = rules.of_all(opinion, len({one.setting for one in here}), len(claim.settings))
         presets = " and ".join(dict.fromkeys(one.preset for one in here))
         rows.append({"id": claim.id, "setting": setting} | vars(opinion) | {"preset": presets})
     return rows

@@ -9,12 +9,12 @@ from nssutils.companion.claims.rules import (
     at_most,
     compared,
     over_networks,
-    over_settings,
     untestable,
     valued,
 )  # fmt: skip
 from nssutils.companion.fragments import peer_numbers, peer_table
 from nssutils.companion.results import Result, frame
+from nssutils.companion.tables.deeparc import PRINTED_FOR
 
 
 def not_tested(evidence: Evidence, numbers: Numbers, why: str) -> Opinion:
@@ -22,7 +22,9 @@ def not_tested(evidence: Evidence, numbers: Numbers, why: str) -> Opinion:
     return untestable(why)
 
 
-def nnslicer_detects(evidence: Evidence, numbers: Numbers, measure: str, than: str | None = None) -> Opinion:
+def nnslicer_detects(
+    evidence: Evidence, numbers: Numbers, measure: str, than: str | None = None, tolerance: float = 0.0
+) -> Opinion:  # fmt: skip
     """A measure of the trees that see all synapses, on average over the attacks; or by how much it is above that of
     trees that see something else."""
     values, printed = [], peer_table("nnslicer_table4").query("attack == 'Average'").set_index("method")[measure]
@@ -32,7 +34,7 @@ def nnslicer_detects(evidence: Evidence, numbers: Numbers, measure: str, than: s
         values.append(means["synapses"] - (means[than] if than else 0.0))
     if than:
         return ahead(over_networks(values), paper=f"{100 * (printed['nnslicer'] - printed['featuremap']):.0f} points")
-    return valued(over_networks(values, unit="%"), float(printed["nnslicer"]), null=0.5, tolerance=0.05)
+    return valued(over_networks(values, unit="%"), float(printed["nnslicer"]), null=0.5, tolerance=tolerance)
 
 
 def nnslicer_prunes(evidence: Evidence, numbers: Numbers, share: float, than: str, statistics: str) -> Opinion:
@@ -51,7 +53,7 @@ def nnslicer_prunes(evidence: Evidence, numbers: Numbers, share: float, than: st
             raise Unmeasured(f"a share of {share:.0%} pruned")
         means = rows.groupby("method")["accuracy"].mean()
         leads.append(means["nnslicer"] - means[than])
-    return valued(over_networks(leads), printed[0] - printed[1], tolerance=0.05)
+    return ahead(over_networks(leads), paper=f"{100 * (printed[0] - printed[1]):.0f} points")
 
 
 def nnslicer_prunes_then_tunes(evidence: Evidence, numbers: Numbers, share: float, than: str) -> Opinion:
@@ -63,7 +65,7 @@ def nnslicer_prunes_then_tunes(evidence: Evidence, numbers: Numbers, share: floa
         rows = one.frame("tuned")
         means = rows[np.isclose(rows["share"], share)].set_index("method")["accuracy"]
         leads.append(means["nnslicer"] - means[than])
-    return valued(over_networks(leads), printed[0] - printed[1], tolerance=0.05)
+    return ahead(over_networks(leads), paper=f"{100 * (printed[0] - printed[1]):.0f} points")
 
 
 def nnslicer_protects(evidence: Evidence, numbers: Numbers, than: str) -> Opinion:
@@ -80,45 +82,50 @@ def _regained(one: Result, size: int) -> dict[str, float]:
     return {row["method"]: row["target"] for row in one.tables["protection"] if row["images"] == size}
 
 
-def deeparc_repairs(evidence: Evidence, numbers: Numbers) -> Opinion:
-    """By how much training what DeepArc selects raises the accuracy on adversarial images that were trained on."""
-    gains = []
-    for one in evidence.group("rq3_readaptation"):
-        left = {row["attack"]: row["left"] for row in one.tables["attacks"]}
-        rows = [row for row in one.tables["repairs"] if row["method"] == "deeparc"]
-        gains.append(sum(row["ra"] - left[row["attack"]] for row in rows) / len(rows))
-    return ahead(over_networks(gains))
-
-
-def deeparc_edits(evidence: Evidence, numbers: Numbers, what: str, blocks: int, tolerance: float) -> Opinion:
+def deeparc_edits(
+    evidence: Evidence, numbers: Numbers, what: str, blocks: int, tolerance: float, most: float | None = None
+) -> Opinion:  # fmt: skip
     """How many points of accuracy it costs that blocks are removed, or added as copies of those before, the most alike
-    first and nothing retrained, on average over the depths."""
-    values, costs = peer_numbers("deeparc"), {}
-    for name, group in evidence.settings("deeparc").items():
-        costs[name] = []
-        for one in group:
-            (row,) = (row for row in one.tables["edited"] if (row["what"], row["blocks"]) == (what, blocks))
-            costs[name].append(one.tables["base"][0]["accuracy"] - row["accuracy"])
-    printed = values["accuracy"] - values[f"{what}-{blocks}"]
-    return at_most(over_settings(costs), printed, tolerance, printed)
+    first and nothing retrained.
+
+    most: what the claim allows; without it what it cost DeepArc's ResNet-110.
+    """
+    costs = []
+    for one in evidence.group("deeparc"):
+        (row,) = (row for row in one.tables["edited"] if (row["what"], row["blocks"]) == (what, blocks))
+        costs.append(one.tables["base"][0]["accuracy"] - row["accuracy"])
+    printed = _cost(f"{what}-{blocks}")
+    return at_most(over_networks(costs), printed if most is None else most, tolerance, _if_its(evidence, printed))
 
 
 def deeparc_searches(evidence: Evidence, numbers: Numbers, size: int, tolerance: float) -> Opinion:
     """How many points of accuracy the best draw of so many blocks to remove costs, as the test images themselves choose
-    it, on average over the depths."""
-    values, costs = peer_numbers("deeparc"), {}
-    for name, group in evidence.settings("deeparc").items():
-        best = [max(row["accuracy"] for row in one.tables["search"] if row["size"] == size) for one in group]
-        costs[name] = [one.tables["base"][0]["accuracy"] - left for one, left in zip(group, best, strict=True)]
-    printed = values["accuracy"] - values[f"search-{size}"]
-    return at_most(over_settings(costs), printed, tolerance, printed)
+    it."""
+    costs = []
+    for one in evidence.group("deeparc"):
+        best = max(row["accuracy"] for row in one.tables["search"] if row["size"] == size)
+        costs.append(one.tables["base"][0]["accuracy"] - best)
+    printed = _cost(f"search-{size}")
+    return at_most(over_networks(costs), printed, tolerance, _if_its(evidence, printed))
 
 
 def deeparc_repairs_where_it_drops(evidence: Evidence, numbers: Numbers) -> Opinion:
     """By how many points training the blocks at which clean and attacked images part raises the accuracy on the
-    mixture of both that it was trained on, on average over depths and attacks."""
-    values, gains = peer_numbers("deeparc"), {}
-    for name, group in evidence.settings("deeparc").items():
-        rows = [[row for row in one.tables["repair"] if row["method"] == "drop"] for one in group]
-        gains[name] = [float(np.mean([row["mix"] - row["mix_before"] for row in mine])) for mine in rows]
-    return valued(over_settings(gains), values["repair-after"] - values["repair-before"], tolerance=0.05)
+    mixture of both that it was trained on, on average over the attacks."""
+    values, gains = peer_numbers("deeparc"), []
+    for one in evidence.group("deeparc"):
+        rows = [row for row in one.tables["repair"] if row["method"] == "drop"]
+        gains.append(float(np.mean([row["mix"] - row["mix_before"] for row in rows])))
+    printed = _if_its(evidence, values["repair-after"] - values["repair-before"])
+    return ahead(over_networks(gains), paper="" if printed is None else f"{100 * printed:.2f} points")
+
+
+def _cost(name: str) -> float:
+    """Accuracy that a change cost DeepArc's ResNet-110."""
+    values = peer_numbers("deeparc")
+    return values["accuracy"] - values[name]
+
+
+def _if_its(evidence: Evidence, printed: float) -> float | None:
+    """A number that is printed for DeepArc's ResNet-110, for that alone."""
+    return printed if evidence.setting == PRINTED_FOR else None

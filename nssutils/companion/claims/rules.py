@@ -1,7 +1,8 @@
 """The rules by which a claim of the paper is judged, stated once: an estimate with its interval in, a verdict out.
 
 - **reproduced**: ours is within its own 95% interval, or within the tolerance that the claim itself implies, of what
-  is claimed; a claim without a number is reproduced where it can be told that it holds.
+  is claimed; a claim without a number is reproduced where it can be told that it holds; one about several cases where
+  it can be told in half of them at least, and of none the contrary.
 - **direction holds**: the difference points the way it is claimed to, but is of another size; or more cases do than
   can be told to do the contrary.
 - **contradicted**: it can be told that the contrary holds, or that it does in as many cases as the claim.
@@ -18,14 +19,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nssutils.companion.intervals import half_width, told_apart
+from nssutils.companion.intervals import ENOUGH, half_width, holding_together, p_value, told_apart
 
 REPRODUCED, DIRECTION, CONTRADICTED, UNTOLD, UNTESTABLE = VERDICTS = (
     "reproduced", "direction holds", "contradicted", "cannot be told", "not testable here",
 )  # fmt: skip
 SYMBOLS = dict(zip(VERDICTS, "✓∼✗?–", strict=True))
 TOLD = (REPRODUCED, DIRECTION, CONTRADICTED)
-ENOUGH = 3  # networks, below which one network's luck could be all there is to a difference
 BASE_GAP = 0.02
 
 
@@ -50,13 +50,11 @@ class Estimate:
 
 
 def over_networks(
-    values: Iterable[float], images: Iterable[float] = (), unit: str = "points", scale: float = 100.0
+    values: Iterable[float], images: Sequence[np.ndarray] = (), unit: str = "points", scale: float = 100.0
 ) -> Estimate:
-    """values: one a network; images: half the 95% interval of each over the test images, where that is known. The
-    wider of the two intervals counts."""
-    values, images = [float(value) for value in values], list(images)
-    over_images = float(np.sqrt(np.sum(np.square(images)))) / len(values)
-    half = max(half_width(values), over_images) if len(values) >= ENOUGH else float("inf")
+    """values: one a network; images: what happens to each test image, an array a network, where that is known."""
+    values = [float(value) for value in values]
+    half = half_width(values, images) if len(values) >= ENOUGH else float("inf")
     return Estimate(float(np.mean(values)), half, len(values), unit, scale)
 
 
@@ -96,6 +94,8 @@ def ahead(estimate: Estimate, margin: float = 0.0, paper: str = "") -> Opinion:
 def valued(estimate: Estimate, printed: float, null: float = 0.0, tolerance: float = 0.0) -> Opinion:
     """The claim: the quantity is `printed`, and so on that side of `null`, which would be no effect."""
     side = 1 if printed >= null else -1
+    if estimate.half == 0 and estimate.mean == null != printed:  # no effect at all, in any network
+        return Opinion(CONTRADICTED, -1, estimate.text(), estimate.shown(printed), estimate.networks)
     near = abs(estimate.mean - printed) <= max(tolerance, 0 if np.isinf(estimate.half) else estimate.half)
     return _opinion(
         estimate,
@@ -107,44 +107,49 @@ def valued(estimate: Estimate, printed: float, null: float = 0.0, tolerance: flo
 
 
 def at_most(estimate: Estimate, limit: float, tolerance: float = 0.0, printed: float | None = None) -> Opinion:
-    """The claim: the quantity is no more than `limit`, give or take what its wording leaves open."""
-    paper = f"at most {estimate.shown(limit)}" if printed is None else estimate.shown(printed)
+    """The claim: the quantity is no more than `limit`, give or take what its wording leaves open. printed: what the
+    paper prints; without it the limit is how its words are read."""
+    paper = f"read as at most {estimate.shown(limit + tolerance)}" if printed is None else estimate.shown(printed)
     return _opinion(estimate, limit + tolerance - estimate.mean, REPRODUCED, paper)
 
 
-def at_least(estimate: Estimate, limit: float, tolerance: float = 0.0) -> Opinion:
-    """The claim: the quantity is no less than `limit`, give or take what its wording leaves open."""
-    paper = f"at least {estimate.shown(limit)}"
+def at_least(estimate: Estimate, limit: float, tolerance: float = 0.0, printed: float | None = None) -> Opinion:
+    """The claim: the quantity is no less than `limit`; as `at_most`."""
+    paper = f"read as at least {estimate.shown(limit - tolerance)}" if printed is None else estimate.shown(printed)
     return _opinion(estimate, estimate.mean - (limit - tolerance), REPRODUCED, paper)
 
 
 def compared(
-    cases: Iterable[tuple[Sequence[float], Iterable[float]]], what: str, networks: int, paper: str = ""
+    cases: Iterable[tuple[Sequence[float], Sequence[np.ndarray]]], what: str, networks: int, paper: str = "",
+    signs: Sequence[int] | None = None,
 ) -> Opinion:  # fmt: skip
-    """The claim: in each case there is a gain. cases: its gains, one a network, and half the interval of each over the
-    test images, where that is known."""
+    """The claim: in each case there is a gain.
+
+    cases: its gains, one a network, and what happens to each test image, an array a network, where that is known.
+    signs: where the measured values point in each case, if that is not the sign of the mean gain. what: cases of what.
+
+    Each case is told by its own interval. That half of them can be is more than chance; that a few can, or that a few
+    are the contrary, may be chance where cases are many. It counts where one at least can be told also when all of them
+    are looked at together (intervals.holding_together).
+    """
     cases = list(cases)
-    told = [told_apart(gains, halves) for gains, halves in cases]
-    signs = [int(np.sign(np.mean(gains))) for gains, _ in cases]
-    return mostly(told, signs, what, networks, paper)
-
-
-def mostly(told: Iterable[int], signs: Iterable[int], what: str, networks: int, paper: str = "") -> Opinion:
-    """The claim: so it is in each case. told: 1 for each case that can be told to be as claimed, -1 for each that can
-    be told to be the contrary, 0 for the others; signs: the same by the measured values alone; what: cases of what."""
-    told, signs = list(told), list(signs)
-    if not told:
+    if not cases:
         return untestable(f"no {what} to compare")
+    told = [told_apart(*case) for case in cases]
+    signs = [int(np.sign(np.mean(gains))) for gains, _ in cases] if signs is None else list(signs)
+    held = holding_together([p_value(*case) for case in cases])
     yes, no, level = (told.count(sign) for sign in (1, -1, 0))
     if networks < ENOUGH:
         ours = f"{signs.count(1)} of {len(signs)} {what} point so"
         return Opinion(UNTOLD, int(np.sign(sum(signs))), ours, paper, networks, _few(networks))
     ours = ", ".join([f"{yes} of {len(told)} {what}"] + [f"{no} against"] * bool(no) + [f"{level} ≈"] * bool(level))
-    if yes + no == 0:
-        return Opinion(UNTOLD, int(np.sign(sum(signs))), ours, paper, networks)
-    if no >= yes:
-        return Opinion(CONTRADICTED, -1, ours, paper, networks)
-    return Opinion(REPRODUCED if not no and yes >= level else DIRECTION, 1, ours, paper, networks)
+    if not no and yes >= level:
+        return Opinion(REPRODUCED, 1, ours, paper, networks)
+    side = int(np.sign(sum(signs))) if yes + no == 0 else 1 if yes > no else -1
+    if not any(sure and sign == side for sure, sign in zip(held, told, strict=True)):
+        note = "told one by one, not all together" if yes + no else ""
+        return Opinion(UNTOLD, side, ours, paper, networks, note)
+    return Opinion(DIRECTION if side == 1 else CONTRADICTED, side, ours, paper, networks)
 
 
 def always(flags: Iterable[bool], what: str, paper: str = "") -> Opinion:
@@ -170,6 +175,14 @@ def guarded(opinion: Opinion, gap: float | None) -> Opinion:
     weaker = {REPRODUCED: DIRECTION, CONTRADICTED: UNTOLD}.get(opinion.verdict, opinion.verdict)
     note = f"{100 * abs(gap):.1f} points {'less' if gap < 0 else 'more'} accurate than the paper's"
     return replace(opinion, verdict=weaker, note="; ".join(filter(None, (opinion.note, note))))
+
+
+def of_all(opinion: Opinion, measured: int, settings: int) -> Opinion:
+    """The opinion on a claim about several settings together, as far as those that are measured can give it."""
+    if measured == settings or opinion.verdict == UNTESTABLE:
+        return opinion
+    note = f"{measured} of {settings} settings are measured"
+    return replace(opinion, verdict=UNTOLD, note="; ".join(filter(None, (opinion.note, note))))
 
 
 def mark(verdict: str, tendency: int) -> str:

@@ -26,12 +26,12 @@ def claims_of(found: Mapping[str, list[Result]], chapter: str, label: str) -> Ma
         table.append(
             {
                 "claim": f"**{row.id}** {row.claim} <small>({_cited(row)})</small>",
-                "verdict": f"{rules.SYMBOLS[row.verdict]} {row.verdict}{_told(row)}",
+                "verdict": f"{rules.SYMBOLS[row.verdict]} {row.verdict}{told_in(row)}",
                 "by setting": "<br>".join(_line(one) for one in mine.itertuples()),
             }
         )
     here = [one for results in found.values() for one in results if one.chapter == chapter]
-    caption = "What the paper claims here, judged by the results above."
+    caption = "The claims of this chapter, judged by the results above."
     note = (
         "✓ reproduced, ∼ direction holds, ✗ contradicted, ? cannot be told (an arrow says which way the few networks "
         "point), – not testable here."
@@ -41,18 +41,28 @@ def claims_of(found: Mapping[str, list[Result]], chapter: str, label: str) -> Ma
 
 def claims_opening(judged: pd.DataFrame, label: str, picture: str) -> Markdown:
     """What the book's first page says of the claims, and the picture that `drawn.claims_figure` has made."""
-    counts = overall(judged)["verdict"].value_counts()
+    whole = overall(judged)
     said = {
         rules.REPRODUCED: "reproduced", rules.DIRECTION: "hold in direction", rules.CONTRADICTED: "contradicted",
         rules.UNTOLD: "cannot be told from the networks at hand", rules.UNTESTABLE: "not testable here",
     }  # fmt: skip
+    papers = whole["source"] == "NeuSemSlice"
+    counts, others = (whole[mine]["verdict"].value_counts() for mine in (papers, ~papers))
     parts = [f"**{counts.get(verdict, 0)} {rules.SYMBOLS[verdict]} {text}**" for verdict, text in said.items()]
-    text = f"Of {counts.sum()} claims, by the published results: {', '.join(parts)}. [The ledger](claims) has each one."
-    networks = f"By networks: {_scales(judged)}. Fewer than {rules.ENOUGH} networks tell nothing."
-    told = f"{counts.get(rules.REPRODUCED, 0)} of {counts.sum()} reproduced"
-    alt = f"A row for each claim, a column for each setting: {told}."
+    beside = ", ".join(f"{others.get(verdict, 0)} {rules.SYMBOLS[verdict]}" for verdict in said)
+    text = (
+        f"Of the paper's {counts.sum()} claims, by the published results: {', '.join(parts)}. Of the "
+        f"{others.sum()} of its peers and this book: {beside}. [The ledger](claims) has each one."
+    )
+    legend = "A row is a claim, by its number in the ledger; a column is a setting, a network and its data."
+    networks = (
+        f"Networks, at most, each trained from a seed of its own: {_scales(judged)}. Each chapter says its own; fewer "
+        f"than {rules.ENOUGH} tell nothing."
+    )
+    reproduced = counts.get(rules.REPRODUCED, 0)
+    alt = f"A row for each claim, a column for each setting: of the paper's, {reproduced} reproduced."
     image = f"~~~{{shown-figure}} _generated/{picture}.svg\n:alt: {alt}\n~~~"
-    fragments.write(f"{label}.md", f"{text}\n\n{image}\n\n{networks}\n")
+    fragments.write(f"{label}.md", f"{text}\n\n{image}\n\n{legend} {networks}\n")
     return Markdown(text)
 
 
@@ -108,7 +118,7 @@ def claims_ledger(judged: pd.DataFrame, label: str) -> HTML:
 
 def _row(row, mine: pd.DataFrame) -> str:
     lines = "".join(f"<li>{html.escape(_line(one))}</li>" for one in mine.itertuples())
-    verdict = f"{rules.SYMBOLS[row.verdict]} {row.verdict}{_told(row)}"
+    verdict = f"{rules.SYMBOLS[row.verdict]} {row.verdict}{told_in(row)}"
     name = row.verdict.replace(" ", "-")
     return (
         f'<tr id="claim-{row.id}" data-verdict="{row.verdict}" data-chapter="{row.chapter}">'
@@ -125,10 +135,10 @@ def _line(one) -> str:
     return f"{rules.mark(one.verdict, one.tendency)} {NAMES[one.setting]}" + (f": {values}" if values else "")
 
 
-def _told(row) -> str:
+def told_in(row) -> str:
     """In how many settings a claim can be told, where that is not all."""
     partly = row.verdict in rules.TOLD and row.told < row.settings
-    return f" (in {row.told} of {row.settings} settings)" if partly else ""
+    return f" (told in {row.told} of {row.settings} settings)" if partly else ""
 
 
 def _cited(row) -> str:

@@ -15,12 +15,14 @@ PRINTED_FOR = "resnet10-cifar10"  # the network of NNSlicer's Fig. 3
 DRAWN = ("nnslicer", "all classes", "weight", "channel", "semantic")
 COLOURS = dict(zip(DRAWN, (LIGHT["nnslicer"], LIGHT["nnslicer"], INK, MUTED, LIGHT["semantic"]), strict=True))
 MARKERS = dict(zip(DRAWN, "osd^v", strict=True))
+PRINTED = dict(ms=9, mew=1.6, markerfacecolor="none", clip_on=False)  # the paper's values: a method's marker, hollow
 LINES = dict(zip(DRAWN, ("-", "--", "-", "-", "-"), strict=True))
 
 
 @or_nothing
 def nnslicer_fig3(found: list[Result], label: str) -> Figure:
-    """Two panels, by the statistics of batch normalisation: a line for each method; the paper's values as crosses."""
+    """Two panels, by the statistics of batch normalisation: a line for each method; the paper's values as its marker,
+    hollow."""
     rows = results.frame(found, "pruned")
     # A semantic slice has a size of its own: its points are averages over subsets at one theta, in order of size.
     order = ["seed", "classes", "method", "statistics"]
@@ -52,8 +54,8 @@ def nnslicer_fig3(found: list[Result], label: str) -> Figure:
     if found[0].preset != "smoke" and {one.setting for one in found} == {PRINTED_FOR}:
         for method in DRAWN[:-1]:
             values = {share: peer_numbers("nnslicer")[f"nnslicer-pruned-{share}-{method}"] for share in (50, 55)}
-            axes[0].plot(list(values), list(values.values()), "x", color=COLOURS[method], ms=8, mew=2, clip_on=False)
-        handles += [Line2D([], [], color=INK, marker="x", ls="none", ms=8, mew=2, label="the paper's, by eye")]
+            axes[0].plot(list(values), list(values.values()), MARKERS[method], color=COLOURS[method], **PRINTED)
+        handles += [Line2D([], [], color=INK, marker="o", ls="none", **PRINTED, label="the paper's, by eye")]
     drawn.legend(handles=handles, loc="outside lower center", ncols=4)
     caption = "Pruned for subsets of the classes, nothing trained: accuracy over the share of synapses that goes."
     note = (

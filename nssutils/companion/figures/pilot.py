@@ -46,8 +46,13 @@ def pilot_slopes(found: list[Result], label: str) -> Figure:
     drawn.legend(handles=handles, loc="outside lower center", ncols=4)
     ranked = "for each class" if classwise else "over the whole dataset"
     caption = f"Accuracy (%) after masking a tenth of the neurons ranked {ranked}. A right ranking rises throughout."
-    counts = listed([f"{TITLES[name]} with {count:.2g} of five metrics" for name, count in falls.items()])
-    return fragments.figure(drawn, label, caption, f"It falls although it should rise: {counts}.", found)
+    counts = listed([f"{TITLES[name]} {count:.2g}" for name, count in falls.items()])
+    alt = f"Metrics, of {len(metrics)}, that fall although they should rise, on average a network: {counts}."
+    note = (
+        "Means over networks; a fall of the mean is drawn thick, however small. The table counts falls network by "
+        "network: those beyond the sampling error of the test images, and all."
+    )
+    return fragments.figure(drawn, label, caption, alt, found, note)
 
 
 def _panel(ax: Axes, points: list[tuple[str, float]], whole: float, colour: str, theirs) -> None:

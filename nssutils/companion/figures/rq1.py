@@ -13,8 +13,8 @@ from nssutils.companion.figures import touch
 from nssutils.companion.figures.common import METRIC_MARKERS, counted, entitled, labelled, listed, panels, short
 from nssutils.companion.fragments import METRIC_TITLES, TITLES
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import lacking, metrics_in, names, or_nothing
-from nssutils.companion.tables.rq1 import RATES, at_rate, curve, lead_at
+from nssutils.companion.tables.common import NO_RESULTS, lacking, metrics_in, names, or_nothing
+from nssutils.companion.tables.rq1 import RATES, lead_at, losing, slices_beside
 from nssutils.errors import NssError
 
 NONE: list[Result] = []
@@ -30,16 +30,25 @@ def fig5(found: list[Result], label: str, metrics: str = "top3", nnslicer: list[
     nnslicer: results of its chapter, whose curve is drawn beside where the preset is the same.
     """
     if not found:
-        return fragments.nothing(label, "No results to show here: none are published, or this book computed none.")
+        return fragments.nothing(label, NO_RESULTS, "once")
     caption = "Accuracy with only the critical neurons active over the share of parameters left out (Fig. 5)."
     note = (
         "Semantic slicing at theta 0.90 to 0.99, the others, and NNSlicer by its own ranking, at the top 10% to 100%. "
         "Means over networks; from three on, bars are the 95% interval of the accuracy. "
     )
-    note += "The three metrics furthest to the upper right." if metrics == "top3" else "All five metrics."
+    note += "The three metrics furthest to the upper right. " if metrics == "top3" else "All five metrics. "
+    note += f"DeepArc's star is the mean over the networks that lose a unit, where some do{_some_lose(found)}."
     drawn, curves = draw_fig5(found, metrics, nnslicer)
     alt = f"{leading(found)} A panel for each setting: accuracy against compression by selection, and DeepArc's star."
     return fragments.figure(drawn, label, caption, alt, found, note, touch.html(drawn, curves))
+
+
+def _some_lose(found: list[Result]) -> str:
+    """In words, in which settings some networks lose a unit to DeepArc and others none."""
+    removed = results.frame(found, "removed").query("threshold == 0.99")
+    lose = {name: removed[removed["setting"] == name]["units"] > 0 for name in names(found)}
+    texts = [f"{each.sum()} of {len(each)} in {TITLES[name]}" for name, each in lose.items() if 0 < each.mean() < 1]
+    return f" ({listed(texts)})" if texts else ""
 
 
 def leading(found: list[Result]) -> str:
@@ -106,7 +115,7 @@ def _panel(ax: Axes, name: str, group: list[Result], metrics: str, nnslicer: lis
         curve = touch.curve(ax, setting=name, selection="nnslicer", metric="")
         plot_curve(ax, rows, curve, **NNSLICER)
         curves.append(curve)
-    removed = results.frame(group, "removed").query("threshold == 0.99")
+    removed = losing(results.frame(group, "removed").query("threshold == 0.99"))
     ax.plot(
         100 * removed["compression_rate"].mean(), 100 * removed["accuracy"].mean(),
         "*", color=LIGHT["deeparc"], ms=12, clip_on=False, zorder=5,
@@ -162,8 +171,7 @@ def rq1_depth(found: list[Result], label: str) -> Figure:
 def rq1_star(found: list[Result], label: str) -> Figure | object:
     """A line for each network and threshold at which DeepArc removes something: its star, and each metric's semantic
     slice of the same size, or its largest where that is smaller still."""
-    removed = results.frame(found, "removed")
-    removed = removed[removed["units"].groupby([removed["setting"], removed["threshold"]]).transform("min") > 0]
+    removed = results.frame(found, "removed").query("units > 0")
     lines = [(name, threshold) for name in names(found)
              for threshold in removed[removed["setting"] == name]["threshold"].unique()]  # fmt: skip
     if not lines:
@@ -171,18 +179,20 @@ def rq1_star(found: list[Result], label: str) -> Figure | object:
     drawn, (ax,) = panels(1, 1, 0.8 + 0.55 * len(lines))
     ticks, ahead, shown = [], [], []
     for y, (name, threshold) in enumerate(lines):
-        group = [result for result in found if result.setting == name]
+        whole = [result for result in found if result.setting == name]
         mine = removed[(removed["setting"] == name) & (removed["threshold"] == threshold)]
-        rates, star = dict(zip(mine["seed"], mine["compression_rate"], strict=True)), mine["accuracy"].mean()
-        slices = []
+        group = [result for result in whole if result.seed in set(mine["seed"])]
+        star, slices = mine["accuracy"].mean(), []
         for metric in metrics_in(group, "points"):
-            beside = pd.DataFrame([_no_larger(curve(one, "semantic", metric), rates[one.seed]) for one in group])
-            accuracy, smaller = beside[0].mean(skipna=False), beside[1].any()
+            beside = slices_beside(group, mine, metric)
+            accuracy, smaller = beside["accuracy"].mean(skipna=False), beside["smaller"].any()
             ax.plot(100 * accuracy, y, METRIC_MARKERS[metric], color=SEMANTIC, ms=6, mfc="none" if smaller else None)
             slices += [accuracy] if accuracy == accuracy else []  # NaN: no slice is as small
         ax.plot(100 * results.frame(group, "base")["accuracy"].mean(), y, "|", color=INK, ms=18)
         ax.plot(100 * star, y, "*", color=LIGHT["deeparc"], ms=13, zorder=3)
-        ticks.append(f"{short(name, group)}\n> {threshold:g}: {mine['compression_rate'].mean():.0%} left out")
+        networks = f" in {len(group)} of {len(whole)}" * (len(group) < len(whole))
+        left_out = f"{mine['compression_rate'].mean():.0%} left out"
+        ticks.append(f"{short(name, whole)}\n> {threshold:g}{networks}: {left_out}")
         if slices:
             shown.append(f"{TITLES[name]} (> {threshold:g})")
             ahead += shown[-1:] if min(slices) > star else []
@@ -200,14 +210,8 @@ def rq1_star(found: list[Result], label: str) -> Figure | object:
     alt = f"Slices by all metrics that have one are more accurate than what DeepArc leaves in {len(ahead)} of "
     alt += f"{len(shown)} cases{': ' * bool(ahead)}{listed(ahead)}."
     note = (
-        "Means over networks. A hollow marker is a metric's largest slice where that is smaller than what DeepArc "
-        "leaves; a metric without a marker has no slice as small. Where DeepArc removes nothing there is no line."
+        "Means over the networks that lose a unit to DeepArc; where not all do, a line says how many. A hollow marker "
+        "is a metric's largest slice where that is smaller than what DeepArc leaves; a metric without a marker has no "
+        "slice as small. Where no network loses a unit there is no line."
     )
     return fragments.figure(drawn, label, caption, alt, [one for one in found if one.setting in dict(lines)], note)
-
-
-def _no_larger(points: list[dict], rate: float) -> tuple[float, bool]:
-    """The accuracy of a curve at a compression rate, or of its first point where that lies beyond; and which it is."""
-    first = min(points, key=lambda row: row["compression_rate"])
-    beyond = first["compression_rate"] > rate
-    return first["accuracy"] if beyond else at_rate(points, rate), beyond

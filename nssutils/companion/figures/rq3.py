@@ -11,7 +11,7 @@ from nssutils.companion.results import Result
 from nssutils.companion.tables.common import names, or_nothing
 from nssutils.companion.tables.rq3 import METHOD_TITLES
 
-# colour, marker; "both" is NeuSemSlice within DeepArc's layers
+# colour, marker; NeuSemSlice + DeepArc is the one within the other's layers
 STYLES = {
     "full": (INK, "s"), "deeparc": (LIGHT["deeparc"], "^"), "nss": (SEMANTIC, "o"), "nss+deeparc": (SEMANTIC, "D"),
 }  # fmt: skip

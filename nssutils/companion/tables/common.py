@@ -13,6 +13,7 @@ from nssutils.companion.fragments import METRIC_TITLES, TITLES, percent
 from nssutils.companion.results import Result
 from nssutils.studies import answers
 
+NO_RESULTS = "No results here."  # neither published nor computed
 METRICS = ("avg", "var", "ens", "deeplift", "taylor")  # the paper's
 
 
@@ -61,7 +62,7 @@ def or_nothing(draw: Callable) -> Callable:
     @wraps(draw)
     def wrapper(found: list[Result], label: str, **options) -> Markdown:
         if not found:
-            return fragments.nothing(label, "No results to show here: none are published, or this book computed none.")
+            return fragments.nothing(label, NO_RESULTS, "once")
         return draw(found, label, **options)
 
     return wrapper

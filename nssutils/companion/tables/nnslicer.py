@@ -45,10 +45,10 @@ def nnslicer_seconds(found: list[Result], label: str) -> Markdown:
             theirs = printed.get(f"nnslicer-seconds-{network}-{what}")
             row[f"{title} (ms)"] = f"{1000 * ours:.1f}"
             row[f"{title}, paper (ms)"] = "–" if theirs is None else f"{1000 * theirs:,.0f}"
-            row[f"{title}, times"] = "–" if theirs is None else f"{theirs / ours:,.0f}×"
+            row[f"{title}, paper ÷ ours"] = "–" if theirs is None else f"{theirs / ours:,.0f}×"
         table.append(row)
     caption = "Time for the slice of one input: ours on one processor core, the paper's on two GPUs and sixteen cores."
-    note = "Neurons and synapses. The paper's are from Table 3 of NNSlicer's; how many times as long they are."
+    note = "Neurons and synapses. The paper's are from Table 3 of NNSlicer's."
     return fragments.table(pd.DataFrame(table), label, caption, found, note=note)
 
 

@@ -44,7 +44,8 @@ def nnslicer_table4(found: list[Result], label: str) -> Markdown:
     caption = "Precision / recall / F1 of trees that tell adversarial images by their slices, by what they see."
     note = (
         "Misled: the share of the images that an attack makes mislead. Attacks without ours are not in foolbox 3; "
-        "those without the paper's are not among its seventeen. Last, what a detector has that always says yes."
+        "those without the paper's are not among its seventeen, and each average is over its own column's. Where "
+        "nothing is called adversarial, precision counts as 0. Last, what a detector has that always says yes."
     )
     return fragments.table(pd.DataFrame([*table, average, always]), label, caption, found, note=note)
 

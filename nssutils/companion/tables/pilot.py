@@ -70,7 +70,7 @@ def falls(found: list[Result], label: str) -> Markdown:
                 }
             )
     caption = "Steps to a lower band at which the accuracy falls although it should rise."
-    note = "Ours count where they are larger than the test images' sampling error; in parentheses stand all."
+    note = "Ours count where they are larger than the test images' sampling error; in parentheses: all, however small."
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=len(lead) + 1, note=note)
 
 
@@ -88,7 +88,7 @@ def counted_falls(result: Result, metric: str) -> tuple[int, int]:
             [right(result, row, bases[row.get("category")]) for row in band] for band in (upper, lower)
         ]  # fmt: skip
         known = all(one is not None for band in answers for one in band)
-        error = image_half_width(*(np.concatenate(band) for band in reversed(answers))) if known else 0.0
+        error = image_half_width(np.subtract(*map(np.concatenate, answers))) if known else 0.0
         whole += change < 0
         clear += change < -error
     return clear, whole

@@ -8,7 +8,7 @@ from IPython.display import Markdown
 
 from nssutils.companion import fragments, results
 from nssutils.companion.fragments import METRIC_TITLES, TITLES, beside_paper, paper_number, percent
-from nssutils.companion.intervals import image_half_width, marked, told_apart
+from nssutils.companion.intervals import marked, told_apart
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import METRICS, interval, metrics_in, names, or_nothing, printed, right
 
@@ -111,9 +111,9 @@ def rq1_leads(found: list[Result], label: str, metrics: Sequence[str] = ()) -> M
 
 def lead_at(
     result: Result, metric: str, rate: float, of: Sequence[str] = METHODS[1:]
-) -> tuple[float, float | None]:  # fmt: skip
-    """One network's lead of semantic selection over the best of others at a rate, and half the interval of it over test
-    images (None where an older result does not say which were recognised); (NaN, None) out of reach."""
+) -> tuple[float, np.ndarray | None]:  # fmt: skip
+    """One network's lead of semantic selection over the best of others at a rate, and what it is on each test image
+    (None where an older result does not say which were recognised); (NaN, None) out of reach."""
     curves = {method: curve(result, method, metric) for method in (METHODS[0], *of)}
     at = {method: at_rate(points, rate) for method, points in curves.items()}
     if any(np.isnan(value) for value in at.values()):
@@ -121,7 +121,7 @@ def lead_at(
     rival = max(of, key=at.get)
     answers = [answers_at(result, curves[method], rate) for method in (METHODS[0], rival)]
     known = all(one is not None for one in answers)
-    return at[METHODS[0]] - at[rival], image_half_width(*answers) if known else None
+    return at[METHODS[0]] - at[rival], np.subtract(*answers) if known else None
 
 
 def answers_at(result: Result, points: list[dict], rate: float) -> np.ndarray | None:
@@ -141,7 +141,7 @@ def _lead(group: list[Result], metric: str, rate: float) -> str:
     changes = [lead for lead, _ in leads]
     if any(np.isnan(change) for change in changes):
         return "–"
-    told = told_apart(changes, [half for _, half in leads if half is not None])
+    told = told_apart(changes, [images for _, images in leads if images is not None])
     points = round(100 * float(np.mean(changes)), 1)
     return marked(f"{points:+.1f}" if abs(points) < 10 else f"{points:+.0f}", told)
 
@@ -239,10 +239,12 @@ def rq1_deeparc(found: list[Result], label: str) -> Markdown:
 
     pairs, removed, table = results.frame(found, "deeparc"), results.frame(found, "removed"), []
     for setting in names(found):
+        group = [result for result in found if result.setting == setting]
         highest = pairs[pairs["setting"] == setting].groupby("seed")["similarity"].max()
         for threshold in (0.99, 0.95):
             mine = removed[(removed["setting"] == setting) & (removed["threshold"] == threshold)]
-            rate, accuracy = interval(mine["compression_rate"]), interval(mine["accuracy"])
+            rate, accuracy = (interval(losing(mine)[column]) for column in ("compression_rate", "accuracy"))
+            slices = slices_beside(group, mine, metric)
             table.append(
                 {
                     "setting": TITLES[setting],
@@ -251,25 +253,45 @@ def rq1_deeparc(found: list[Result], label: str) -> Markdown:
                     "units removed, by seed": ", ".join(map(str, mine["units"])),
                     "compression (%)": beside_paper(rate, theirs(setting, "rate", threshold)),
                     "accuracy (%)": beside_paper(accuracy, theirs(setting, "accuracy", threshold)),
-                    "a slice of that size (%)": interval(_beside(found, setting, mine, metric)),
+                    "a slice of that size (%)": interval(slices["accuracy"])
+                    + " (smaller)" * bool(slices["smaller"].any()),
                 }
             )
     caption = (
         "DeepArc removes units that are more similar than a threshold to the one before; beside it, "
         f"the semantic slice ({METRIC_TITLES[metric]}) of that size."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note="Nothing is retrained.")
+    note = (
+        "Nothing is retrained. The highest similarity is that of a network's most alike pair, the mean over networks. "
+        "The columns after the units are means over the networks that lose one, where some do. Smaller: the largest "
+        "slice, where even that is smaller than what DeepArc leaves. A dash where no network loses a unit, or one of "
+        "them has no slice as small."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
 
 
-def _beside(found: list[Result], setting: str, removed: pd.DataFrame, metric: str) -> pd.Series:
-    """The semantic slice's accuracy at the compression that DeepArc reached, seed by seed; none where it removed
-    nothing."""
-    accuracies = []
-    for result in (result for result in found if result.setting == setting):
-        (rate,) = removed[removed["seed"] == result.seed]["compression_rate"]
-        semantic = pd.DataFrame(curve(result, "semantic", metric))
-        accuracies.append(at_rate(semantic, rate) if rate > 0 else float("nan"))
-    return pd.Series(accuracies)
+def losing(removed: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the table `removed` whose network loses a unit to DeepArc; all, where none does."""
+    some = removed[removed["units"] > 0]
+    return removed if some.empty else some
+
+
+def slices_beside(group: list[Result], removed: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A row for each network that loses a unit to DeepArc: `accuracy` of the semantic slice of the size that is left,
+    or of the largest slice where even that is `smaller`; NaN where none is as small.
+
+    removed: rows of the table `removed` at one threshold, of one setting's networks.
+    """
+    rates = removed[removed["units"] > 0].set_index("seed")["compression_rate"]
+    rows = [_no_larger(curve(one, "semantic", metric), rates[one.seed]) for one in group if one.seed in rates.index]
+    return pd.DataFrame(rows, columns=["accuracy", "smaller"])
+
+
+def _no_larger(points: list[dict], rate: float) -> tuple[float, bool]:
+    """The accuracy of a curve at a compression rate, or of its first point where that lies beyond; and which it is."""
+    first = min(points, key=lambda row: row["compression_rate"])
+    beyond = first["compression_rate"] > rate
+    return first["accuracy"] if beyond else at_rate(points, rate), beyond
 
 
 @or_nothing

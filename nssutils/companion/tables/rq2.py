@@ -6,7 +6,7 @@ from IPython.display import Markdown
 
 from nssutils.companion import fragments, results
 from nssutils.companion.fragments import TITLES, beside_paper, paper_number, paper_value
-from nssutils.companion.intervals import image_half_width, marked, told_apart
+from nssutils.companion.intervals import marked, told_apart
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import (
     interval,
@@ -24,6 +24,7 @@ from nssutils.companion.tables.rq1 import at_rate
 
 PRUNER_TITLES = {"lamp": "LAMP", "glob": "Glob", "unif": "Unif+", "erk": "ERK"}
 SIDES = {"": "", "nss+": ", sliced"}
+MEASURES = {"CR": "compression_rate", "NI": "iterations", "MA": "accuracy"}
 VARIANTS = {"whole": "whole", "masked": "masked", "extracted": "extracted", "folded": "extracted, BN folded"}
 
 
@@ -63,17 +64,25 @@ def slices(found: list[Result], label: str) -> Markdown:
 
 @or_nothing
 def rq2_taus(found: list[Result], label: str) -> Markdown:
-    """How far from Table 4 each reading of the stop rule ends, which the paper does not print."""
+    """How far from Table 4 each reading of the stop rule ends, which the paper does not print, and what it makes of
+    slicing first."""
     table = []
     for tau in sorted(results.frame(found, "pruned")["tau"].unique()):
-        per = distances(found, tau)
-        row = {"accuracy given up (points)": f"{100 * tau:g}", "all": tenths(per.mean())}
+        per, measured = distances(found, tau), [one for one in found if tau in _taus(one)]
+        row = {"accuracy given up (points)": f"{100 * tau:g}"}
+        row |= {f"{measure} rises / ≈ / falls": _told(measured, column, tau) for measure, column in MEASURES.items()}
+        row["distance, all"] = tenths(per.mean())
         table.append(row | {TITLES[name]: tenths(per.get(name)) for name in names(found)})
     caption = (
-        "Distance (points of compression) of each reading of the stop rule from the paper's Table 4. "
-        f"The {_which(found)}, {100 * nearest_tau(found):g}, is taken."
+        "Each reading of the stop rule: in how many pairs slicing first raises a measure, and the distance (points of "
+        f"compression) from the paper's Table 4. {100 * nearest_tau(found):g} is taken."
     )
-    note = f"Averaged over the eight ways to prune.{without_paper(found)}"
+    note = (
+        "Pairs are settings by pruners. Distances are averaged over the eight ways to prune. Taken is the "
+        f"{_which(found)} of those that give up more than the slice has given up already, and at which every network "
+        "was measured: where pruning may cost less than slicing did, a slice is not pruned at all."
+        f"{without_paper(found)}"
+    )
     return fragments.table(pd.DataFrame(table), label, caption, found, note=note)
 
 
@@ -87,12 +96,19 @@ def distances(found: list[Result], tau: float) -> pd.Series:
 
 
 def nearest_tau(found: list[Result]) -> float:
-    """The reading of the stop rule that lies nearest Table 4, among those that every network was measured at; the
+    """The reading of the stop rule that lies nearest Table 4, among those that every network was measured at and that
+    give up more accuracy than its slice may lose, where there are such: by a smaller one a slice is not pruned. The
     largest of them where the paper lacks every setting."""
-    common = set.intersection(*({row["tau"] for row in result.tables["pruned"]} for result in found))
+    common = set.intersection(*map(_taus, found))
+    given_up = max(one.tables["slices"][0]["tolerance"] for one in found)
+    pruned = {tau for tau in common if tau > given_up} or {max(common)}
     if _which(found) == "largest":
-        return float(max(common))
-    return float(min(sorted(common), key=lambda tau: distances(found, tau).mean()))
+        return float(max(pruned))
+    return float(min(sorted(pruned), key=lambda tau: distances(found, tau).mean()))
+
+
+def _taus(one: Result) -> set[float]:
+    return {row["tau"] for row in one.tables["pruned"]}
 
 
 def _which(found: list[Result]) -> str:
@@ -167,8 +183,8 @@ def rq2_matched(found: list[Result], label: str) -> Markdown:
 @or_nothing
 def rq2_summary(found: list[Result], label: str) -> Markdown:
     """The averages and counts that Section 5.3 states: the paper's, its Table 4 at the settings shown, and ours."""
-    tau, names_of = nearest_tau(found), {"CR": "compression_rate", "NI": "iterations", "MA": "accuracy"}
-    rows = _at(results.frame(found, "pruned"), tau).rename(columns={ours: short for short, ours in names_of.items()})
+    tau = nearest_tau(found)
+    rows = _at(results.frame(found, "pruned"), tau).rename(columns={ours: short for short, ours in MEASURES.items()})
     ours = rows.groupby(["setting", "method"])[["CR", "NI", "MA"]].mean()
     ours[["CR", "MA"]] *= 100
     same = ours.copy()  # of the same settings and methods, NaN where the paper has none
@@ -186,7 +202,7 @@ def rq2_summary(found: list[Result], label: str) -> Markdown:
                 "its Table 4, these settings": _change(sides["same"]),
                 "ours": _change(sides["ours"]),
                 "pairs that rise / stay / fall, Table 4": _signs(sides["same"]),
-                "ours: rise / cannot be told / fall": _told(found, names_of[measure], tau),
+                "ours: rise / cannot be told / fall": _told(found, MEASURES[measure], tau),
             }
         )
     caption = "Means over settings and pruners, alone → after slicing, and how many pairs rise or fall."
@@ -252,18 +268,18 @@ def _told(found: list[Result], column: str, tau: float) -> str:
     return f"{counts[1]} / {counts[0]} / {counts[-1]}"
 
 
-def changes(group: list[Result], pruner: str, column: str, tau: float) -> tuple[list[float], list[float]]:
-    """By how much slicing first changes where a pruner stops, one a network; for the accuracy also half the interval of
-    each change over test images, where results say which were recognised."""
-    found, halves = [], []
+def changes(group: list[Result], pruner: str, column: str, tau: float) -> tuple[list[float], list[np.ndarray]]:
+    """By how much slicing first changes where a pruner stops, one a network; for the accuracy also what it changes of
+    each test image, where results say which were recognised."""
+    found, images = [], []
     for result in group:
         stops = {row["method"]: row for row in result.tables["pruned"] if np.isclose(row["tau"], tau)}
         pair = stops[f"nss+{pruner}"], stops[pruner]
         found.append(pair[0][column] - pair[1][column])
         answers = [right(result, row, result.tables["base"][0]) for row in pair]
         if column == "accuracy" and answers[0] is not None:
-            halves.append(image_half_width(*answers))
-    return found, halves
+            images.append(np.subtract(*answers))
+    return found, images
 
 
 def matched(result: Result, pruner: str, tau: float) -> dict[str, float]:

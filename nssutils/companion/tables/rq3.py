@@ -17,7 +17,9 @@ from nssutils.companion.tables.common import (
     without_paper,
 )  # fmt: skip
 
-METHOD_TITLES = {"full": "full training", "deeparc": "DeepArc", "nss": "NeuSemSlice", "nss+deeparc": "both"}
+METHOD_TITLES = {
+    "full": "full training", "deeparc": "DeepArc", "nss": "NeuSemSlice", "nss+deeparc": "NeuSemSlice + DeepArc",
+}  # fmt: skip
 ATTACK_TITLES = {"fgsm": "FGSM", "pgd": "PGD"}
 SHOWN = (1, 2, 5, 10, 20)  # epochs at which the course of RA is shown
 
@@ -97,7 +99,7 @@ def rq3_beyond(found: list[Result], label: str) -> Markdown:
     caption = "After the repair: accuracy (%) on clean and on unseen adversarial test images, time, and learning rate."
     note = (
         "The adversarials are made against the network before the repair. Time is that of a step relative to full "
-        "training's, the median over seeds. Validation images chose the learning rate."
+        "training's, the mean over networks. Validation images chose the learning rate."
     )
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=3, note=note)
 
@@ -128,8 +130,9 @@ def rq3_summary(found: list[Result], label: str) -> Markdown:
         )
     caption = "Repair on average over both attacks and the settings shown (%)."
     note = (
-        "The paper's are from its Table 5 for the same settings, its times from the text over all six. Unseen: "
-        f"adversarial test images made against the network before the repair.{without_paper(found)}"
+        "The paper's are from its Table 5 for the same settings, its times from the text over all six. Time is that of "
+        "a step relative to full training's. Unseen: adversarial test images made against the network before the "
+        f"repair.{without_paper(found)}"
     )
     return fragments.table(pd.DataFrame(table), label, caption, found, note=note)
 
@@ -137,11 +140,12 @@ def rq3_summary(found: list[Result], label: str) -> Markdown:
 @or_nothing
 def rq3_effort(found: list[Result], label: str) -> Markdown:
     """RA at one common learning rate, by the epochs of training."""
+    found = [result for result in found if result.tables.get("effort")]
     rows, table = results.frame(found, "effort"), []
-    if rows.empty:
+    if not found:
         return fragments.nothing(label, "The course of RA has not been measured yet.")
     epochs = [epoch for epoch in sorted(rows["epoch"].unique()) if epoch in SHOWN or epoch == rows["epoch"].max()]
-    for name in names([result for result in found if result.tables.get("effort")]):
+    for name in names(found):
         for attack, attacked in ATTACK_TITLES.items():
             for method, title in METHOD_TITLES.items():
                 mine = _of(rows, name, attack, method)
@@ -150,13 +154,16 @@ def rq3_effort(found: list[Result], label: str) -> Markdown:
                     row[f"epoch {epoch}"] = interval(mine[mine["epoch"] == epoch]["ra"])
                 table.append(row)
     caption = f"RA (%) after so many epochs of repair, every method at the learning rate {rows['lr'].iloc[0]:g}."
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3)
+    note = (
+        "The rate falls to zero over the epochs of a preset, which are fewer at smaller ones: dashes stand beyond them."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=3, note=note)
 
 
 def times_of_full(times: pd.DataFrame, method: str) -> float:
-    """A method's time for a step relative to full training's, the median over settings and seeds."""
+    """A method's time for a step relative to full training's: the mean over settings of the means over networks."""
     by_method = times.groupby(["setting", "seed", "method"])["seconds"].mean().unstack("method")
-    return float((by_method[method] / by_method["full"]).median())
+    return float((by_method[method] / by_method["full"]).groupby("setting").mean().mean())
 
 
 def _of(rows: pd.DataFrame, setting: str, attack: str, method: str) -> pd.DataFrame:

@@ -171,5 +171,8 @@ def rq4_summary(found: list[Result], label: str) -> Markdown:
             }
         )
     caption = "Both tasks on average over the settings shown; on the right every method is told the task."
-    note = f"The paper's are from its Table 6 for the same settings.{without_paper(found)}"
+    note = (
+        "The paper's are from its Table 6 for the same settings. DeepArc has no row: where it finds no redundant "
+        f"layer, as the paper on the MLPs, there is nothing to average.{without_paper(found)}"
+    )
     return fragments.table(pd.DataFrame(table), label, caption, found, note=note)

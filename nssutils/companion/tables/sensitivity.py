@@ -52,7 +52,9 @@ def leads(result: Result) -> pd.DataFrame:
     for reading, value, method, metric in [key for key in curves if key[2] == METHODS[0]]:
         others = [curves.get((reading, value, each, metric), curves[OURS, "", each, metric]) for each in METHODS[1:]]
         for rate in RATES:
-            lead = at_rate(curves[reading, value, method, metric], rate) - max(at_rate(one, rate) for one in others)
+            # Not max(): it passes over a NaN, of a selection that does not reach the compression.
+            rival = np.max([at_rate(one, rate) for one in others])
+            lead = at_rate(curves[reading, value, method, metric], rate) - rival
             if not np.isnan(lead):
                 rows.append({"reading": reading, "value": value, "metric": metric, "rate": rate, "lead": lead})
     return pd.DataFrame(rows)

@@ -33,7 +33,7 @@ def your_repaired(found: list[Result], label: str) -> HTML:
     """Repaired against FGSM by all parameters, and by those of the slice."""
     columns = {"trained": "share (%)", "accuracy": "accuracy (%)", "attacked": "attacked (%)"}
     caption = "Repaired against FGSM: accuracy on test images, and on those that were attacked before the repair."
-    note = "The attack is as strong as leaves half of the accuracy on training images."
+    note = "The attack is strong enough to halve the accuracy on training images."
     return _ways(found, label, "repaired", REPAIRS, columns, caption, note)
 
 
