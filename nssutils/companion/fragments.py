@@ -55,6 +55,19 @@ def _grid(number: int, measure: str) -> pd.DataFrame:
     return mine.pivot(index=["attack", "setting"] if number == 5 else "setting", columns="method", values="value")
 
 
+def paper_value(number: int, **cell: str) -> float:
+    """A cell of the paper's Tables 4 to 6 by its method, setting, measure and, of Table 5, attack; NaN where the paper
+    has none: for a setting or method that it lacks, and for a dash."""
+    cells = _cells(number)
+    return cells.get(tuple(cell[name] for name in cells.index.names), float("nan"))
+
+
+@cache
+def _cells(number: int) -> pd.Series:
+    table = paper_table(number)
+    return table.set_index([name for name in table if name != "value"])["value"].astype(float).sort_index()
+
+
 def paper_number(name: str) -> float:
     """A number that the paper's text states, by its id in data/paper/text_numbers.csv."""
     return float(_read("text_numbers.csv", index_col="id").loc[name, "value"])

@@ -11,6 +11,7 @@ from nssutils.companion.results import Result
 from nssutils.companion.tables.common import or_nothing
 from nssutils.companion.tables.nnslicer_applications import METHODS
 
+PRINTED_FOR = "resnet10-cifar10"  # the network of NNSlicer's Fig. 3
 DRAWN = ("nnslicer", "all classes", "weight", "channel", "semantic")
 COLOURS = dict(zip(DRAWN, (LIGHT["nnslicer"], LIGHT["nnslicer"], INK, MUTED, LIGHT["semantic"]), strict=True))
 MARKERS = dict(zip(DRAWN, "osd^v", strict=True))
@@ -50,7 +51,7 @@ def nnslicer_fig3(found: list[Result], label: str) -> Figure:
         for each in DRAWN
     ]
     handles += [Line2D([], [], color=MUTED, lw=1, label="whole network")]
-    if found[0].preset != "smoke":
+    if found[0].preset != "smoke" and {one.setting for one in found} == {PRINTED_FOR}:
         for method in DRAWN[:-1]:
             values = {share: peer_numbers("nnslicer")[f"nnslicer-pruned-{share}-{method}"] for share in (50, 55)}
             axes[0].plot(list(values), list(values.values()), MARKERS[method], color=COLOURS[method], **PRINTED)

@@ -13,7 +13,7 @@ from nssutils.companion.figures import touch
 from nssutils.companion.figures.common import METRIC_MARKERS, counted, entitled, labelled, listed, panels, short
 from nssutils.companion.fragments import METRIC_TITLES, TITLES
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import NO_RESULTS, metrics_in, names, or_nothing
+from nssutils.companion.tables.common import NO_RESULTS, lacking, metrics_in, names, or_nothing
 from nssutils.companion.tables.rq1 import RATES, lead_at, losing, slices_beside
 from nssutils.errors import NssError
 
@@ -23,7 +23,8 @@ NNSLICER = dict(color=LIGHT["nnslicer"], ls="-.", marker="d", lw=1.2)
 
 
 def fig5(found: list[Result], label: str, metrics: str = "top3", nnslicer: list[Result] = NONE) -> Figure | object:
-    """Accuracy over compression rate of every slicing method, a panel for each of the six settings (Fig. 5).
+    """Accuracy over compression rate of every slicing method, a panel for each of the six settings (Fig. 5), and for
+    each other that has results.
 
     metrics: "top3" shows each setting's three best (furthest to the upper right by semantic slicing), "all" all five.
     nnslicer: results of its chapter, whose curve is drawn beside where the preset is the same.
@@ -38,7 +39,7 @@ def fig5(found: list[Result], label: str, metrics: str = "top3", nnslicer: list[
     note += "The three metrics furthest to the upper right. " if metrics == "top3" else "All five metrics. "
     note += f"DeepArc's star is the mean over the networks that lose a unit, where some do{_some_lose(found)}."
     drawn, curves = draw_fig5(found, metrics, nnslicer)
-    alt = f"{leading(found)} Six panels, one a setting: accuracy against compression by selection, and DeepArc's star."
+    alt = f"{leading(found)} A panel for each setting: accuracy against compression by selection, and DeepArc's star."
     return fragments.figure(drawn, label, caption, alt, found, note, touch.html(drawn, curves))
 
 
@@ -67,9 +68,10 @@ def draw_fig5(
     """The drawing of `fig5` without its caption, and the curves in it that can be read."""
     if metrics not in ("top3", "all"):
         raise NssError(f"metrics={metrics!r} given, expected 'top3' or 'all'.")
-    drawn, axes = panels(len(settings.NAMES), 3, 3.0, sharey=True)
+    which = [*settings.NAMES, *lacking(found)]
+    drawn, axes = panels(len(which), 3, 3.0, sharey=True)
     shown, curves = set(), []
-    for ax, name in zip(axes, settings.NAMES, strict=True):
+    for ax, name in zip(axes, which, strict=True):
         group = [result for result in found if result.setting == name]
         beside = [one for one in nnslicer if one.setting == name and group and one.preset == group[0].preset]
         drawn_here = _panel(ax, name, group, metrics, beside or group)  # older results have the curve themselves

@@ -18,9 +18,30 @@ METRICS = ("avg", "var", "ens", "deeplift", "taylor")  # the paper's
 
 
 def printed(group: list[Result], value: float | None, mark: str = "") -> str | None:
-    """The paper's value as printed, for a cell, with fragments.dagger's mark; None at preset smoke, whose data and
-    networks are not comparable."""
-    return None if value is None or group[0].preset == "smoke" else f"{value:.2f}{mark}"
+    """The paper's value as printed, for a cell, with fragments.dagger's mark; None where it has none (None or NaN), and
+    at preset smoke, whose data and networks are not comparable."""
+    return None if pd.isna(value) or group[0].preset == "smoke" else f"{value:.2f}{mark}"
+
+
+def printed_cell(group: list[Result], number: int, **cell: str) -> str | None:
+    """`printed`, of a cell of the paper's Tables 4 to 6, with its mark."""
+    return printed(group, fragments.paper_value(number, **cell), fragments.dagger(number, **cell))
+
+
+def lacking(found: list[Result]) -> list[str]:
+    """The settings of results that the paper has no numbers for."""
+    return [name for name in names(found) if name not in settings.NAMES]
+
+
+def without_paper(found: list[Result]) -> str:
+    """A sentence for a note, that names the settings which the paper lacks; "" where it has all."""
+    lacks = ", ".join(TITLES[name] for name in lacking(found))
+    return f" The paper has no numbers for {lacks}." if lacks else ""
+
+
+def tenths(points: float) -> str:
+    """A distance in points; a dash where there is nothing to be distant from."""
+    return "–" if pd.isna(points) else f"{points:.1f}"
 
 
 def metrics_in(found: list[Result], table: str) -> list[str]:

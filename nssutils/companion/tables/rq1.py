@@ -213,6 +213,8 @@ def rq1_sentences(found: list[Result], label: str) -> Markdown:
         loss("vgg16-cifar10", metric, "rq1-vgg16-metrics-cr", "rq1-vgg16-metrics-loss", " (at most)")
     loss("resnet101-cifar10", "ens", "rq1-resnet101-ens-cr", "rq1-resnet101-ens-loss", "")
     loss("vgg19-imagenet10", "taylor", "rq1-vgg19-taylor-cr", "rq1-vgg19-taylor-loss", "")
+    if not table:
+        return fragments.nothing(label, "Section 5.2 states nothing in words of the settings that have results here.")
     caption = "What Section 5.2 states in words of semantic slicing at a compression rate, in percent or points."
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
 

@@ -5,10 +5,21 @@ import pandas as pd
 from IPython.display import Markdown
 
 from nssutils.companion import fragments, results
-from nssutils.companion.fragments import TITLES, beside_paper, dagger, paper_number, paper_table
+from nssutils.companion.fragments import TITLES, beside_paper, paper_number, paper_value
 from nssutils.companion.intervals import marked, told_apart
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import interval, names, or_nothing, printed, right, with_slips
+from nssutils.companion.tables.common import (
+    interval,
+    lacking,
+    names,
+    or_nothing,
+    printed,
+    printed_cell,
+    right,
+    tenths,
+    with_slips,
+    without_paper,
+)  # fmt: skip
 from nssutils.companion.tables.rq1 import at_rate
 
 PRUNER_TITLES = {"lamp": "LAMP", "glob": "Glob", "unif": "Unif+", "erk": "ERK"}
@@ -60,40 +71,53 @@ def rq2_taus(found: list[Result], label: str) -> Markdown:
         per, measured = distances(found, tau), [one for one in found if tau in _taus(one)]
         row = {"accuracy given up (points)": f"{100 * tau:g}"}
         row |= {f"{measure} rises / ≈ / falls": _told(measured, column, tau) for measure, column in MEASURES.items()}
-        row["distance, all"] = f"{per.mean():.1f}"
-        table.append(row | {TITLES[name]: f"{per[name]:.1f}" if name in per else "–" for name in names(found)})
+        row["distance, all"] = tenths(per.mean())
+        table.append(row | {TITLES[name]: tenths(per.get(name)) for name in names(found)})
     caption = (
         "Each reading of the stop rule: in how many pairs slicing first raises a measure, and the distance (points of "
         f"compression) from the paper's Table 4. {100 * nearest_tau(found):g} is taken."
     )
     note = (
-        "Pairs are settings by pruners. Distances are averaged over the eight ways to prune. Taken is the nearest of "
-        "those that give up more than the slice has given up already, and at which every network was measured: where "
-        "pruning may cost less than slicing did, a slice is not pruned at all."
+        "Pairs are settings by pruners. Distances are averaged over the eight ways to prune. Taken is the "
+        f"{_which(found)} of those that give up more than the slice has given up already, and at which every network "
+        "was measured: where pruning may cost less than slicing did, a slice is not pruned at all."
+        f"{without_paper(found)}"
     )
     return fragments.table(pd.DataFrame(table), label, caption, found, note=note)
 
 
 def distances(found: list[Result], tau: float) -> pd.Series:
-    """Mean distance of our compression rates from Table 4's, in points, for each setting that was measured at tau."""
-    paper = paper_table(4).set_index(["method", "setting", "measure"])["value"].astype(float)
+    """Mean distance of our compression rates from Table 4's, in points, for each setting that was measured at tau; NaN
+    for one that the paper lacks."""
     rows = _at(results.frame(found, "pruned"), tau)
     ours = 100 * rows.groupby(["setting", "method"])["compression_rate"].mean()
-    apart = {key: abs(value - paper[key[1], key[0], "CR"]) for key, value in ours.items()}
+    apart = {key: abs(value - _table4(*key, "CR")) for key, value in ours.items()}
     return pd.Series(apart).groupby(level=0).mean()
 
 
 def nearest_tau(found: list[Result]) -> float:
     """The reading of the stop rule that lies nearest Table 4, among those that every network was measured at and that
-    give up more accuracy than its slice may lose, where there are such: by a smaller one a slice is not pruned."""
+    give up more accuracy than its slice may lose, where there are such: by a smaller one a slice is not pruned. The
+    largest of them where the paper lacks every setting."""
     common = set.intersection(*map(_taus, found))
     given_up = max(one.tables["slices"][0]["tolerance"] for one in found)
     pruned = {tau for tau in common if tau > given_up} or {max(common)}
+    if _which(found) == "largest":
+        return float(max(pruned))
     return float(min(sorted(pruned), key=lambda tau: distances(found, tau).mean()))
 
 
 def _taus(one: Result) -> set[float]:
     return {row["tau"] for row in one.tables["pruned"]}
+
+
+def _which(found: list[Result]) -> str:
+    """Which reading of the stop rule `nearest_tau` is, in a word."""
+    return "largest" if lacking(found) == names(found) else "nearest"
+
+
+def _table4(setting: str, method: str, measure: str) -> float:
+    return paper_value(4, setting=setting, method=method, measure=measure)
 
 
 def _at(rows: pd.DataFrame, tau: float) -> pd.DataFrame:
@@ -103,7 +127,6 @@ def _at(rows: pd.DataFrame, tau: float) -> pd.DataFrame:
 @or_nothing
 def table4(found: list[Result], label: str) -> Markdown:
     """Compression rate, iterations and accuracy where each pruner stopped, beside the paper's Table 4."""
-    paper = paper_table(4).set_index(["method", "setting", "measure"])["value"].astype(float)
     tau, tuned, table = nearest_tau(found), results.frame(found, "finetuned"), []
     rows = _at(results.frame(found, "pruned"), tau)
     for name in names(found):
@@ -112,10 +135,7 @@ def table4(found: list[Result], label: str) -> Markdown:
             for prefix, side in SIDES.items():
                 method = prefix + pruner
                 mine = rows[(rows["setting"] == name) & (rows["method"] == method)]
-                theirs = {
-                    m: printed(group, paper[method, name, m], dagger(4, method=method, setting=name, measure=m))
-                    for m in ("CR", "NI", "MA")
-                }
+                theirs = {m: printed_cell(group, 4, method=method, setting=name, measure=m) for m in ("CR", "NI", "MA")}
                 steps = theirs["NI"] and theirs["NI"].replace(".00", "")
                 table.append(
                     {
@@ -130,8 +150,9 @@ def table4(found: list[Result], label: str) -> Markdown:
     caption = "Where each pruner stops: compression rate CR (% of the weights), iterations NI, test accuracy MA (%)."
     note = (
         f"Pruned until more than {100 * tau:g} points of accuracy are lost on training images. Tuned: MA after one "
-        "pass over the scored training images, from where a point is lost."
+        f"pass over the scored training images, from where a point is lost.{without_paper(found)}"
     )
+    note += " The limit is the largest that was measured." if _which(found) == "largest" else ""
     return fragments.table(pd.DataFrame(table), label, with_slips(caption, table), found, texts=2, note=note)
 
 
@@ -166,9 +187,9 @@ def rq2_summary(found: list[Result], label: str) -> Markdown:
     rows = _at(results.frame(found, "pruned"), tau).rename(columns={ours: short for short, ours in MEASURES.items()})
     ours = rows.groupby(["setting", "method"])[["CR", "NI", "MA"]].mean()
     ours[["CR", "MA"]] *= 100
-    paper = paper_table(4).assign(value=lambda t: t["value"].astype(float))
-    paper = paper.pivot_table(index=["setting", "method"], columns="measure", values="value")
-    same = paper.loc[[index for index in paper.index if index[0] in names(found)]]
+    same = ours.copy()  # of the same settings and methods, NaN where the paper has none
+    for measure in same:
+        same[measure] = [_table4(*key, measure) for key in same.index]
     mean = {key: paper_number(f"rq2-{key}") for key in ("ni-before", "ni-after", "cr-before", "cr-after")}
     text = {"NI": (mean["ni-before"], mean["ni-after"]), "CR": (mean["cr-before"], mean["cr-after"])}
     table = []
@@ -186,6 +207,7 @@ def rq2_summary(found: list[Result], label: str) -> Markdown:
         )
     caption = "Means over settings and pruners, alone → after slicing, and how many pairs rise or fall."
     note = "Ours rise or fall where the 95% intervals over networks and over test images are clear of zero."
+    note += without_paper(found)
     return fragments.table(pd.DataFrame(table), label, caption, found, note=note)
 
 
@@ -218,12 +240,13 @@ def rq2_savings(found: list[Result], label: str) -> Markdown:
 
 def removed_first(setting: str) -> float:
     """The share s, in percent, that slicing removes before the paper's Table 4: the one with which its cells obey
-    CR = 1 - (1 - s)(1 - r)^NI, r being that of the pruner alone. The mean over the pruners, which agree."""
-    paper = paper_table(4).set_index(["method", "setting", "measure"])["value"].astype(float)
+    CR = 1 - (1 - s)(1 - r)^NI, r being that of the pruner alone. The mean over the pruners, which agree; NaN for a
+    setting that the paper lacks."""
     shares = []
     for pruner in PRUNER_TITLES:
         (alone, steps), (sliced, fewer) = (
-            (1 - paper[prefix + pruner, setting, "CR"] / 100, paper[prefix + pruner, setting, "NI"]) for prefix in SIDES
+            (1 - _table4(setting, prefix + pruner, "CR") / 100, _table4(setting, prefix + pruner, "NI"))
+            for prefix in SIDES
         )
         shares.append(1 - sliced / alone ** (fewer / steps))
     return 100 * sum(shares) / len(shares)
@@ -277,16 +300,17 @@ def _times(values: pd.Series) -> str:
 
 
 def _sides(values: pd.Series) -> pd.DataFrame:
-    """Columns alone and after, a row for each (setting, pruner), from values indexed by (setting, method)."""
+    """Columns alone and after, a row for each (setting, pruner), from values indexed by (setting, method); no row where
+    there are no values."""
     wide = values.unstack("method")
     alone, after = (wide[[prefix + pruner for pruner in PRUNER_TITLES]] for prefix in SIDES)
-    return pd.DataFrame({"alone": alone.to_numpy().ravel(), "after": after.to_numpy().ravel()})
+    return pd.DataFrame({"alone": alone.to_numpy().ravel(), "after": after.to_numpy().ravel()}).dropna()
 
 
 def _change(pairs: pd.DataFrame) -> str:
-    return f"{pairs['alone'].mean():.2f} → {pairs['after'].mean():.2f}"
+    return "–" if pairs.empty else f"{pairs['alone'].mean():.2f} → {pairs['after'].mean():.2f}"
 
 
 def _signs(pairs: pd.DataFrame) -> str:
     change = (pairs["after"] - pairs["alone"]).round(6)
-    return f"{(change > 0).sum()} / {(change == 0).sum()} / {(change < 0).sum()}"
+    return "–" if pairs.empty else f"{(change > 0).sum()} / {(change == 0).sum()} / {(change < 0).sum()}"

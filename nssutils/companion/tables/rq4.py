@@ -3,10 +3,20 @@
 import pandas as pd
 from IPython.display import Markdown
 
+from nssutils import settings
 from nssutils.companion import fragments, results
-from nssutils.companion.fragments import TITLES, beside_paper, dagger, paper_table
+from nssutils.companion.fragments import TITLES, beside_paper, paper_table, paper_value
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import interval, names, or_nothing, printed, with_slips
+from nssutils.companion.tables.common import (
+    interval,
+    lacking,
+    names,
+    or_nothing,
+    printed,
+    printed_cell,
+    with_slips,
+    without_paper,
+)  # fmt: skip
 
 METHOD_TITLES = {
     "original": "Original",
@@ -23,16 +33,19 @@ METHOD_TITLES = {
 
 def nearer(found: list[Result], setting: str) -> str:
     """Which half of the classes, as task A, fits the paper's Table 6 better in one setting: by what its first two rows
-    say of the classes themselves, task A's accuracy before and task B's after plain retraining."""
-    paper = paper_table(6).set_index(["method", "setting", "measure"])["value"]
+    say of the classes themselves, task A's accuracy before and task B's after plain retraining. The first that was
+    measured for a setting that the paper lacks."""
     rows = [row for result in found if result.setting == setting for row in result.tables["methods"]]
+    halves = dict.fromkeys(row["task_a"] for row in rows)
+    if setting not in settings.NAMES:
+        return next(iter(halves))
 
     def apart(task_a: str, method: str, column: str, measure: str) -> float:
         ours = [row[column] for row in rows if (row["task_a"], row["method"]) == (task_a, method)]
-        return abs(100 * sum(ours) / len(ours) - float(paper[method, setting, measure]))
+        return abs(100 * sum(ours) / len(ours) - paper_value(6, method=method, setting=setting, measure=measure))
 
     return min(
-        dict.fromkeys(row["task_a"] for row in rows),
+        halves,
         key=lambda task_a: apart(task_a, "original", "a", "A") + apart(task_a, "retrain", "b", "B"),
     )
 
@@ -42,9 +55,9 @@ def table6(found: list[Result], label: str, which: str = "nearer") -> Markdown:
     """Accuracy on both tasks and their average, beside the paper's Table 6.
 
     which: "nearer" shows for each setting the half of the classes as task A that fits the paper better, with the
-    paper's numbers beside; "other" shows the other half, without them.
+    paper's numbers beside; "other" shows the other half, without them. Of a setting that the paper lacks the nearer is
+    the first.
     """
-    paper = paper_table(6).set_index(["method", "setting", "measure"])["value"].to_dict()
     rows, table = results.frame(found, "methods"), []
     for name in names(found):
         group = [result for result in found if result.setting == name]
@@ -57,20 +70,17 @@ def table6(found: list[Result], label: str, which: str = "nearer") -> Markdown:
                 columns = {"A": one["a"], "B": one["b"], "Avg": (one["a"] + one["b"]) / 2}
                 cells = {}
                 for measure, values in columns.items():
-                    theirs = paper.get((method, name, measure)) if which == "nearer" else None
+                    theirs = printed_cell(group, 6, method=method, setting=name, measure=measure)
                     cells[f"task {measure}".replace("task Avg", "average")] = beside_paper(
-                        interval(values),
-                        printed(
-                            group,
-                            None if theirs is None else float(theirs),
-                            dagger(6, method=method, setting=name, measure=measure),
-                        ),
+                        interval(values), theirs if which == "nearer" else None
                     )
                 table.append({"setting": f"{TITLES[name]}, A = {task_a} five", "method": title} | cells)
     if not table:
         return fragments.nothing(label, "Only one half of the classes was taken as task A.")
     caption = "Accuracy (%) on both tasks after learning task B, as the paper measures it."
     note = "NeuSemSlice is told when task A is asked for, and then reads it through its mask."
+    if lacking(found):
+        note += f"{without_paper(found)} Of these the half that was measured first is shown."
     if which == "other":
         caption = "The same with the other five classes as task A."
     caption = with_slips(caption, table)
@@ -137,8 +147,9 @@ def rq4_summary(found: list[Result], label: str) -> Markdown:
     paper = paper_table(6)
     paper = paper[paper["setting"].isin(names(found))].assign(value=lambda t: pd.to_numeric(t["value"]))
     theirs = paper.pivot_table(index="method", columns="measure", values="value")
+    theirs = theirs.reindex(index=list(METHOD_TITLES), columns=["A", "B"])  # NaN where the paper has none
     rows = results.frame(found, "methods")
-    rows = rows[[row.task_a == nearer(found, row.setting) for row in rows.itertuples()]]
+    rows = rows[rows["task_a"] == rows["setting"].map({name: nearer(found, name) for name in names(found)})]
     means = rows.groupby(["method", "setting"])[["a", "b", "a_told", "b_told"]].mean() * 100
     ours, table = means.groupby("method").mean(), []
     for method, title in METHOD_TITLES.items():
@@ -147,17 +158,13 @@ def rq4_summary(found: list[Result], label: str) -> Markdown:
         one = ours.loc[method]
         loss = ours.loc["original", "a"] - one["a"]
         told = ours.loc["original", "a_told"] - one["a_told"]
-        printed_loss = theirs["A"]["original"] - theirs["A"].get(method, float("nan"))
+        printed_loss = theirs.at["original", "A"] - theirs.at[method, "A"]
         table.append(
             {
                 "method": title,
-                "lost on task A (points)": beside_paper(f"{loss:.2f}", _number(found, printed_loss)),
+                "lost on task A (points)": beside_paper(f"{loss:.2f}", printed(found, printed_loss)),
                 "average of A and B": beside_paper(
-                    f"{(one['a'] + one['b']) / 2:.2f}",
-                    _number(
-                        found,
-                        (theirs.loc[method, "A"] + theirs.loc[method, "B"]) / 2 if method in theirs.index else None,
-                    ),
+                    f"{(one['a'] + one['b']) / 2:.2f}", printed(found, theirs.loc[method].mean(skipna=False))
                 ),
                 "lost on task A, all told": f"{told:.2f}",
                 "average, all told": f"{(one['a_told'] + one['b_told']) / 2:.2f}",
@@ -166,10 +173,6 @@ def rq4_summary(found: list[Result], label: str) -> Markdown:
     caption = "Both tasks on average over the settings shown; on the right every method is told the task."
     note = (
         "The paper's are from its Table 6 for the same settings. DeepArc has no row: where it finds no redundant "
-        "layer, as the paper on the MLPs, there is nothing to average."
+        f"layer, as the paper on the MLPs, there is nothing to average.{without_paper(found)}"
     )
     return fragments.table(pd.DataFrame(table), label, caption, found, note=note)
-
-
-def _number(found: list[Result], value: float | None) -> str | None:
-    return None if value is None or pd.isna(value) else printed(found, value)

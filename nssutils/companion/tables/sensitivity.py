@@ -4,11 +4,21 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
+from nssutils import settings
 from nssutils.companion import fragments, results
-from nssutils.companion.fragments import METRIC_TITLES, TITLES, beside_paper, paper_grid
+from nssutils.companion.fragments import METRIC_TITLES, TITLES, beside_paper, paper_value
 from nssutils.companion.intervals import marked, told_apart
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import METRICS, interval, names, or_nothing, printed
+from nssutils.companion.tables.common import (
+    METRICS,
+    interval,
+    lacking,
+    names,
+    or_nothing,
+    printed,
+    tenths,
+    without_paper,
+)  # fmt: skip
 from nssutils.companion.tables.rq1 import METHODS, RATES, at_rate
 from nssutils.companion.tables.rq2 import removed_first
 from nssutils.studies.sensitivity_combined import SCANS
@@ -119,17 +129,19 @@ def sensitivity_combined(found: list[Result], label: str) -> Markdown:
         sizes = combinations([one for one in found if one.setting == name])
         wanted = pd.Series(paper_shares(name))
         apart = 100 * (sizes - wanted).abs().mean(axis=1)
-        for title, key in (("this book", apart.index[0]), ("nearest", apart.idxmin())):
+        shown = {"this book": apart.index[0]} | ({} if name in lacking(found) else {"nearest": apart.idxmin()})
+        for title, key in shown.items():
             row = {"setting": TITLES[name], "readings": title, **dict(zip(apart.index.names, key, strict=True))}
             for tolerance in wanted.index:
                 row[f"may lose {100 * tolerance:g} points"] = beside_paper(
                     f"{100 * sizes.loc[key, tolerance]:.1f}", printed(found, 100 * wanted[tolerance])
                 )
-            table.append(row | {"distance (points)": f"{apart[key]:.1f}"})
+            table.append(row | {"distance (points)": tenths(apart[key])})
     if not table:
         return fragments.nothing(label, "No network here is small enough for every combination to be tried.")
     caption = "The combination of readings whose slices lie nearest the paper's in size: parameters left out (%)."
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2 + len(apart.index.names))
+    texts, note = 2 + len(apart.index.names), without_paper(found).strip()
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=texts, note=note)
 
 
 def combinations(group: list[Result]) -> pd.DataFrame:
@@ -167,24 +179,28 @@ def sensitivity_distances(found: list[Result], label: str) -> Markdown:
                 row[f"may lose {100 * tolerance:g} points"] = beside_paper(
                     interval(left_out), printed(group, 100 * theirs)
                 )
-            row["distance (points)"] = f"{apart[reading, value]:.1f}"
+            row["distance (points)"] = tenths(apart[reading, value])
             table.append(row)
-    nearest = [f"{TITLES[name]}: {named(nearest_reading(found, name))}" for name in names(found)]
-    caption = f"Parameters (%) that the chosen slice leaves out. Nearest the paper: {'; '.join(nearest)}."
+    nearest = {name: nearest_reading(found, name) for name in names(found) if name not in lacking(found)}
+    told = "; ".join(f"{TITLES[name]}: {named(key)}" for name, key in nearest.items())
+    caption = f"Parameters (%) that the chosen slice leaves out.{f' Nearest the paper: {told}.' if told else ''}"
     note = (
         "By the accuracy on training images that the slice may lose; the paper's by Table 4's law and by Table 5's "
-        "TPR. The distance is the mean of the two. Each reading is varied alone."
+        f"TPR. The distance is the mean of the two. Each reading is varied alone.{without_paper(found)}"
     )
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=3, note=note)
 
 
 def paper_shares(setting: str) -> dict[float, float]:
-    """What the paper's slices leave out, by the tolerance at which ours are chosen: Table 4's and Table 5's."""
-    return {0.005: removed_first(setting) / 100, 0.03: 1 - paper_grid(5, "TPR").at[("fgsm", setting), "nss"] / 100}
+    """What the paper's slices leave out, by the tolerance at which ours are chosen: Table 4's and Table 5's; NaN for a
+    setting that the paper lacks."""
+    trained = paper_value(5, attack="fgsm", setting=setting, method="nss", measure="TPR")
+    return {0.005: removed_first(setting) / 100, 0.03: 1 - trained / 100}
 
 
 def distances(group: list[Result]) -> pd.Series:
-    """Of one setting: (reading, value) -> mean distance in points of what is left out from the paper's shares."""
+    """Of one setting: (reading, value) -> mean distance in points of what is left out from the paper's shares; NaN for
+    a setting that the paper lacks."""
     wanted = paper_shares(group[0].setting)
     rows = (
         results.frame(group, "slices").groupby(["reading", "value", "tolerance"], sort=False)["compression_rate"].mean()
@@ -193,13 +209,18 @@ def distances(group: list[Result]) -> pd.Series:
     return pd.Series(apart).groupby(level=[0, 1], sort=False).mean()
 
 
-def nearest_reading(found: list[Result], setting: str) -> tuple[str, str]:
-    """The value of a reading, varied alone, with which the slices lie nearest the paper's."""
+def nearest_reading(found: list[Result], setting: str) -> tuple[str, str] | None:
+    """The value of a reading, varied alone, with which the slices lie nearest the paper's; None for a setting that the
+    paper lacks."""
+    if setting not in settings.NAMES:
+        return None
     return distances([one for one in found if one.setting == setting]).idxmin()
 
 
-def named(key: tuple[str, str]) -> str:
-    """A reading and its value in words."""
+def named(key: tuple[str, str] | None) -> str:
+    """A reading and its value in words; a dash for none."""
+    if key is None:
+        return "–"
     return " ".join(filter(None, key)) if key[0] == OURS else f"{key[0]}, {key[1]}"
 
 

@@ -7,10 +7,10 @@ import pandas as pd
 from IPython.display import Markdown
 
 from nssutils.companion import fragments, results
-from nssutils.companion.fragments import TITLES, paper_grid
+from nssutils.companion.fragments import TITLES, paper_value
 from nssutils.companion.intervals import marked, told_apart
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import interval, names, or_nothing
+from nssutils.companion.tables.common import interval, names, or_nothing, tenths, without_paper
 from nssutils.companion.tables.rq3 import ATTACK_TITLES
 
 OURS = ", this book"  # what marks the reading that is taken everywhere else
@@ -55,13 +55,13 @@ def sensitivity_eps(found: list[Result], label: str, base: Sequence[Result] = ()
             for measure in ("ra", "raa"):
                 row[f"{measure.upper()} (%)"] = interval(one.by["nss"][measure])
                 row[f"full training ahead, {measure.upper()}"] = _points(one.ahead(measure))
-            distance = _distance(one.rows, 5, ("RA", "RAA"), (one.attack, name))
-            table.append(row | {"distance (points)": f"{distance:.1f}"})
+            distance = _distance(one.rows, 5, ("RA", "RAA"), attack=one.attack, setting=name)
+            table.append(row | {"distance (points)": tenths(distance)})
     base = _beside(base, found)
     caption = "Repair after attacks of several strengths: NeuSemSlice's RA and RAA, and how far full training is ahead."
     note = (
         "Left: the accuracy before the repair on the images to repair with. The distance is that of RA and RAA from "
-        "Table 5, on average over the methods; ≈ where a difference cannot be told."
+        f"Table 5, on average over the methods; ≈ where a difference cannot be told.{without_paper(found)}"
     )
     return fragments.table(pd.DataFrame(table), label, caption, [*base, *found], texts=3, note=note)
 
@@ -82,11 +82,15 @@ def _attacked(found, setting: str, attack: str) -> pd.DataFrame:
     return whole[(whole["setting"] == setting) & (whole["attack"] == attack)]
 
 
-def _distance(rows: pd.DataFrame, number: int, measures: tuple[str, ...], cell) -> float:
-    """How far measures are from a row of the paper's Table `number`, in points, on average over the methods."""
+def _distance(rows: pd.DataFrame, number: int, measures: tuple[str, ...], **cell: str) -> float:
+    """How far measures are from a row of the paper's Table `number`, in points, on average over the methods that it
+    has; NaN where it lacks the setting."""
     means = 100 * rows.groupby("method")[[measure.lower() for measure in measures]].mean()
-    apart = [(means[measure.lower()] - paper_grid(number, measure).loc[cell]).abs() for measure in measures]
-    return float(pd.concat(apart).mean())
+    apart = [
+        abs(ours - paper_value(number, measure=measure, method=method, **cell))
+        for measure in measures for method, ours in means[measure.lower()].items()
+    ]  # fmt: skip
+    return float(pd.Series(apart).mean())
 
 
 @dataclass(frozen=True)
@@ -127,12 +131,13 @@ def sensitivity_mix(found: list[Result], label: str, base: Sequence[Result] = ()
             for method, title in (("replay10", "Replay 10%"), ("nss+replay10", "NeuSemSlice + Replay 10%")):
                 row |= {f"{title}, {task.upper()}": interval(one.by[method][task]) for task in ("a", "b")}
             row["lead (points)"] = _points(one.lead)
-            table.append(row | {"distance (points)": f"{_distance(one.rows, 6, ('A', 'B'), name):.1f}"})
+            distance = _distance(one.rows, 6, ("A", "B"), setting=name)
+            table.append(row | {"distance (points)": tenths(distance)})
     base = _beside(base, found)
     caption = "Accuracy (%) on both tasks by which is first and how replayed images are mixed in."
     note = (
         "The lead is NeuSemSlice's over the better of Replay 5% and 10%, on average over both tasks. The distance is "
-        "that from Table 6, on average over methods and tasks; ≈ where it cannot be told."
+        f"that from Table 6, on average over methods and tasks; ≈ where it cannot be told.{without_paper(found)}"
     )
     return fragments.table(pd.DataFrame(table), label, caption, [*base, *found], texts=3, note=note)
 
