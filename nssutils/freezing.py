@@ -1,6 +1,7 @@
 """Train some of a network's parameters and leave all others, batch normalisation's statistics too, bit by bit as they
 are; and which parameters a slice stands for (Sections 4.2 and 4.3)."""
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -27,12 +28,15 @@ def whole(net: nn.Module, modules: Iterable[str] | None = None) -> dict[str, Ten
     if modules is not None:
         if isinstance(modules, str):
             raise FreezingError(f"modules={modules!r} given, expected several names, as [{modules!r}].")
-        within, prefix = [f"{module}." for module in modules], neurons.wrapping(net)
-        known = {f"{name.removeprefix(prefix)}." for name, _ in net.named_modules(remove_duplicate=False)}
-        if missing := [module[:-1] for module in within if module.removeprefix(prefix) not in known]:
-            raise FreezingError(f"module {missing[0]!r}: the network has no such one.")
-        within = tuple(module.removeprefix(prefix) for module in within)
-        names = [name for name in names if name.removeprefix(prefix).startswith(within)]
+        prefix = neurons.wrapping(net)  # a part may be named with it or without
+        within = [module.removeprefix(prefix) for module in modules]
+        known = {name for name, _ in graphs.unwrapped(net).named_modules(remove_duplicate=False) if name}
+        if missing := [module for module in within if module not in known]:
+            raise FreezingError(
+                f"module {missing[0]!r}: the network has no such one, expected names as in named_modules()."
+            )
+        starts = tuple(f"{module}." for module in within)
+        names = [name for name in names if name.removeprefix(prefix).startswith(starts)]
     return {name: torch.ones_like(net.get_parameter(name), dtype=torch.bool) for name in names}
 
 
@@ -69,9 +73,9 @@ def determining(net: nn.Module, masks, outputs: Tensor, x: Tensor | None = None)
     if not apart and outputs.any() and not outputs.all():
         behind = ", ".join(operations.called(traced, node) for node in _behind(traced, last))
         raise FreezingError(
-            f"the outputs cannot be told apart behind the output layer {last.target!r}: there stands {behind}, and one "
-            "output may depend on the rows of others. Expected a network that returns the logits, as this layer gives "
-            "them; do the rest outside."
+            f"the output layer {last.target!r} is followed by {behind or 'what gives no tensor'}: "
+            "an output may depend on the rows of others. Expected a network that returns the logits as this layer "
+            "gives them; do the rest outside."
         )
     meant = {
         name: (left.matter, left.matter[:, None].expand(-1, len(left.inputs)))
@@ -117,7 +121,8 @@ def tune(
     weights: Tensor | None = None,
     statistics: Mapping[str, Tensor] | None = None,
 ) -> nn.Module:
-    """Train exactly the `trainable` elements in place; every other element and buffer stays bit-identical.
+    """Train exactly the `trainable` elements in place; every other element and buffer stays bit-identical, but for the
+    number of batches that the normalisations in `statistics` count.
 
     `loss` takes indices (batch,) into n samples and gives a scalar; `optimiser` makes one for the parameters that have
     a trainable element, for instance lambda some: torch.optim.SGD(some, 0.01, momentum=0.9). The network is in eval
@@ -125,7 +130,8 @@ def tune(
     ({module: bool (channels,)}, as from `norms`): these work as in training. `reduced` is bf16 autocast; `decay` lets
     the learning rate fall linearly to zero. An epoch visits each sample once, in random order, or, with `weights` (n,),
     draws n with replacement in proportion to them. All randomness comes from `seed`; torch's generator, requires_grad
-    and training modes are left as they were. Where nothing is trainable nothing happens. Raises FreezingError.
+    and training modes are left as they were, gradients that there were are dropped. Where nothing is trainable nothing
+    happens. Raises FreezingError.
     """
     for _ in tuning(
         net, trainable, loss, n, optimiser, epochs=epochs, batch_size=batch_size, seed=seed, reduced=reduced,
@@ -155,6 +161,12 @@ def tuning(
     device = next(iter(parameters.values())).device
     generator = torch.Generator().manual_seed(seed)
     step = optimiser(list(moving.values()))
+    closure = inspect.signature(step.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise FreezingError(
+            f"the optimiser {type(step).__name__} computes the loss several times a step, expected one that steps once "
+            "by given gradients, such as torch.optim.SGD or AdamW."
+        )
     total = epochs * -(-n // batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(step, lambda done: 1 - done / total if decay else 1)
     try:
@@ -170,15 +182,13 @@ def tuning(
                     value.backward()
                     step.step()
                     schedule.step()
-                    # Weight decay and momentum move what has no gradient too; so what is frozen is put back.
-                    with torch.no_grad():
-                        for tensor, mask, before in partly:
-                            tensor.copy_(torch.where(mask, tensor, before))
+                    _put_back(partly)
                     if not torch.isfinite(value):
                         raise FreezingError(f"the loss is {value.item()}: the learning rate is too high.")
                     done += 1
                     yield done
     finally:
+        _put_back(partly)  # a loss that failed may have moved statistics already
         for name, p in parameters.items():
             p.requires_grad_(required[name])
             p.grad = None
@@ -263,6 +273,13 @@ def _partly(net: nn.Module, trainable: Elements, statistics: Mapping[str, Tensor
         norm = net.get_submodule(name)
         found += [(norm.running_mean, channels), (norm.running_var, channels)]
     return [(tensor, mask, tensor.detach().clone()) for tensor, mask in found if not mask.all()]
+
+
+@torch.no_grad()
+def _put_back(partly: list[tuple[Tensor, ...]]) -> None:
+    """What is frozen, as it was: weight decay and momentum move what has no gradient too."""
+    for tensor, mask, before in partly:
+        tensor.copy_(torch.where(mask, tensor, before))
 
 
 def _masks(masks) -> dict[str, Tensor]:

@@ -298,3 +298,11 @@ def test_a_widened_network_has_new_classes_and_gives_the_old_ones_the_same_logit
         torch.testing.assert_close(learned(x)[:, :3], net(x), rtol=0, atol=0)
     with pytest.raises(NssError, match="the output layer '0' is a Conv1d, expected Linear"):
         incremental.widened(nn.Sequential(nn.Conv1d(3, 4, 2), nn.Flatten()), 1, torch.rand(2, 3, 2))
+
+
+def test_replay_frees_three_dimensional_normalisation_too():
+    net = nn.Sequential(
+        nn.Conv3d(1, 4, 3), nn.BatchNorm3d(4), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 4)
+    )
+    alone, replay = (incremental.trainable(net, {"0": torch.arange(4) < 2}, A[:2], 4, replay=r) for r in (False, True))
+    assert alone["1.weight"].tolist() == [False, False, True, True] and replay["1.weight"].all()
