@@ -57,9 +57,14 @@ def correct(
 
 def of_task(net: nn.Module, classes: Tensor, x: Tensor | None = None) -> nn.Module:
     """A copy of the network with the output layer's rows of the given classes only, in their order. `x` is an example,
-    as in freezing.connecting."""
-    copied = copy.deepcopy(net)
-    head = copied.get_submodule(freezing.head(net, x))
+    as in freezing.connecting. Raises NssError for an output layer whose weights are computed from others."""
+    name, copied = freezing.head(net, x), copy.deepcopy(net)
+    head = copied.get_submodule(name)
+    if head._parameters.get("weight") is None:
+        raise NssError(
+            f"the weights of the output layer {name!r} are computed from others, as by a weight norm; expected a "
+            "parameter 'weight': make them permanent first, by torch.nn.utils.parametrize.remove_parametrizations."
+        )
     for name, p in head.named_parameters():
         setattr(head, name, nn.Parameter(p.detach()[classes.to(p.device)]))
     head.out_features = len(classes)

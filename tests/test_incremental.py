@@ -306,3 +306,9 @@ def test_replay_frees_three_dimensional_normalisation_too():
     )
     alone, replay = (incremental.trainable(net, {"0": torch.arange(4) < 2}, A[:2], 4, replay=r) for r in (False, True))
     assert alone["1.weight"].tolist() == [False, False, True, True] and replay["1.weight"].all()
+
+
+def test_an_output_layer_of_computed_weights_has_no_rows_of_its_own():
+    net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), parametrizations.weight_norm(nn.Linear(8, 4)))
+    with pytest.raises(NssError, match="the weights of the output layer '2' are computed from others"):
+        incremental.of_task(net, A[:2])
