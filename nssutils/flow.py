@@ -29,14 +29,16 @@ class Left:
 
 @dataclass(frozen=True)
 class Smaller:
-    """What is left of a module: `outputs` and `inputs`, bool, are those that matter, `shift` is what the dropped
+    """What is left of a module: `outputs` and `inputs`, bool, are those that are kept, `shift` is what the dropped
     inputs add to its biases. `rows` (outputs,) and `columns` (groups, inputs / groups) are what the smaller module
-    has: more, where the groups of a convolution must be of one size."""
+    has: more, where the groups of a convolution must be of one size. `matter` (outputs,) are those whose parameters the
+    masked network's output depends on: more, too, where they make a constant of what was dropped."""
 
     outputs: Tensor
     inputs: Tensor
     rows: Tensor
     columns: Tensor
+    matter: Tensor
     shift: Tensor | None = None
 
     @property
@@ -63,6 +65,8 @@ class Flow:
     modules: dict[str, Smaller] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)  # indices and constants that the graph reads
     constants: dict[str, Tensor] = field(default_factory=dict)  # which elements of the network's own constants are left
+    matter: dict[str, Tensor] = field(default_factory=dict)  # and on which its output depends, as of Smaller
+    logits: Left | None = None  # what is left of the output, or of that of which a softmax makes it
     plain: bool = True  # whether the network's own forward() does, with its modules made smaller
 
 
@@ -93,11 +97,48 @@ class _Follower:
         self.cut_constants: dict[tuple, fx.Node] = {}
         called = [node.target for node in traced.graph.nodes if node.op == "call_module"]
         self.shared = {target for target in called if called.count(target) > 1}
+        self.ahead = self._before_sites()
         for node in traced.graph.nodes:
             rule = getattr(self, f"_{operations.kind(traced, node)}", self._opaque)
             self._keep(node, *rule(node))
             if node.name in sites:
                 self._keep(node, *self._masked(node, sites[node.name]))
+        self._read_whole()
+        self.flow.logits = self._one(self._logits())
+
+    def _before_sites(self) -> dict[fx.Node, Tensor]:
+        """The nodes between weighted modules and their sites, and the masks that what they give meets there."""
+        found = {}
+        for node in self.traced.graph.nodes:
+            cut = self.cuts.get(node.name)
+            while cut is not None and cut.at_once and node.name != cut.site:
+                node = next(user for user in node.users if operations.kind(self.traced, user) != "size")
+                found[node] = cut.mask
+        return found
+
+    def _read_whole(self) -> None:
+        """Constants of the network's own that something in the smaller one reads as they are: all of them is left."""
+        for node in self.traced.graph.nodes:
+            if node.op != "get_attr" or not isinstance(operations.attribute(self.traced, node.target), Tensor):
+                continue
+            sizes = [self.small.get(user) for user in node.users if operations.kind(self.traced, user) == "size"]
+            if any(user not in sizes for user in self.small[node].users):
+                whole = torch.ones_like(operations.attribute(self.traced, node.target), dtype=torch.bool, device="cpu")
+                self.flow.constants[node.target] = self.flow.matter[node.target] = whole
+
+    def _logits(self) -> fx.Node | None:
+        """The network's output, or of what a softmax makes it."""
+        node = next(node for node in self.traced.graph.nodes if node.op == "output").args[0]
+        while isinstance(node, fx.Node) and operations.kind(self.traced, node) == "softmax":
+            node = node.args[0] if node.args else None
+        return node
+
+    def _matter(self, node: fx.Node, left: Left, changing: Tensor | None = None) -> Tensor:
+        """Whose parameters the output depends on, of an operation on each neuron by itself: also of dropped ones, which
+        it makes a constant of, be it of zero, but for those that are masked thereafter. `changing`, where given, are
+        those that it does not leave as they are."""
+        changed = torch.ones_like(left.kept) if changing is None else changing
+        return left.kept | (changed & self.ahead.get(node, changed))
 
     def _keep(self, node: fx.Node, small, left) -> None:
         self.small[node] = small
@@ -197,8 +238,8 @@ class _Follower:
         kept = left.kept | (left.fill != 0)
         return self._take(node, small, left, kept), Left(axis, kept, torch.zeros_like(left.fill))
 
-    def _constant_at(self, node: fx.Node, dim: int, kept: Tensor) -> fx.Node:
-        """The kept entries of a parameter or buffer along one dimension."""
+    def _constant_at(self, node: fx.Node, dim: int, kept: Tensor, matter: Tensor) -> fx.Node:
+        """The kept entries of a parameter or buffer along one dimension; `matter` as of Smaller."""
         key = (node.target, dim, tuple(kept.tolist()))
         if key not in self.cut_constants:
             tensor = operations.attribute(self.traced, node.target)
@@ -206,9 +247,15 @@ class _Follower:
             smaller = tensor.detach().index_select(dim, index)
             smaller = nn.Parameter(smaller, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else smaller
             self.cut_constants[key] = self._tensor(node.target, smaller)
-            left = kept.view(*[-1 if i == dim else 1 for i in range(tensor.dim())]).expand(tensor.shape)
-            self.flow.constants[node.target] = self.flow.constants.get(node.target, torch.zeros_like(left)) | left
+            self._note(self.flow.constants, node.target, dim, kept)
+        self._note(self.flow.matter, node.target, dim, matter)
         return self.cut_constants[key]
+
+    def _note(self, elements: dict[str, Tensor], name: str, dim: int, entries: Tensor) -> None:
+        """Add the entries along a dimension of a constant to the elements that are known of it."""
+        tensor = operations.attribute(self.traced, name)
+        these = entries.view(*[-1 if i == dim else 1 for i in range(tensor.dim())]).expand(tensor.shape)
+        elements[name] = elements.get(name, torch.zeros_like(these)) | these
 
     def _masked(self, node: fx.Node, cut: Cut):
         """A layer's value at its site: zero outside the mask."""
@@ -240,7 +287,7 @@ class _Follower:
                 shift = (weight if dense else weight.flatten(2).sum(2)) @ left.fill[~left.kept]
         cut, width = self.cuts.get(node.name), len(module.weight)
         outputs = cut.mask if cut and cut.at_once else torch.ones(width, dtype=torch.bool)
-        rows, columns, fill = outputs, left.kept.view(groups, -1), _nothing(width)
+        rows, columns, fill, matter = outputs, left.kept.view(groups, -1), _nothing(width), outputs
         if groups > 1:
             by_group = outputs.view(groups, -1)
             live = _some(by_group.any(1) & columns.any(1), torch.ones(groups, dtype=torch.bool))
@@ -248,7 +295,7 @@ class _Follower:
             dead = ~live.repeat_interleave(width // groups)
             fill = fill if module.bias is None else torch.where(dead, module.bias.detach().cpu().double(), fill)
             outputs = outputs & ~dead  # which give their bias, a constant
-        self.flow.modules[node.target] = Smaller(outputs, left.kept, rows, columns, shift)
+        self.flow.modules[node.target] = Smaller(outputs, left.kept, rows, columns, matter, shift)
         read = self._take(node.args[0], small, left, columns.flatten())
         return self._copy(node, {node.args[0]: read}), Left(axis, rows, fill)
 
@@ -259,7 +306,8 @@ class _Follower:
             return self._opaque(node)
         if node.op == "call_module":
             module = self.traced.get_submodule(node.target)
-            self.flow.modules[node.target] = Smaller(left.kept, left.kept, left.kept, left.kept[None])
+            matter = self._matter(node, left)
+            self.flow.modules[node.target] = Smaller(left.kept, left.kept, left.kept, left.kept[None], matter)
             mean, var, weight, bias = module.running_mean, module.running_var, module.weight, module.bias
             return self._copy(node), Left(1, left.kept, _normalised(left.fill, mean, var, weight, bias, module.eps))
         given = dict(inspect.signature(F.batch_norm).bind(*node.args, **node.kwargs).arguments)
@@ -270,7 +318,7 @@ class _Follower:
         values = [None if c is None else operations.attribute(self.traced, c.target) for c in constants]
         if given.get("training"):
             values[0] = None  # the batch's own statistics count
-        cut = {c: self._constant_at(c, 0, left.kept) for c in constants if c is not None}
+        cut = {c: self._constant_at(c, 0, left.kept, self._matter(node, left)) for c in constants if c is not None}
         return self._copy(node, cut), Left(1, left.kept, _normalised(left.fill, *values, given.get("eps", 1e-5)))
 
     def _activation(self, node: fx.Node):
@@ -293,7 +341,8 @@ class _Follower:
         if left is None or node.target in self.shared or (module.num_parameters > 1 and left.axis != 1):
             return self._opaque(node)
         if module.num_parameters > 1:
-            self.flow.modules[node.target] = Smaller(left.kept, left.kept, left.kept, left.kept[None])
+            matter = self._matter(node, left, left.fill < 0)
+            self.flow.modules[node.target] = Smaller(left.kept, left.kept, left.kept, left.kept[None], matter)
         fill = F.prelu(left.fill[None], module.weight.detach().cpu().double())[0]
         return self._copy(node), Left(left.axis, left.kept, fill)
 
@@ -423,8 +472,10 @@ class _Follower:
         parts = [self._part(x, axis - rank, n) for x in operands]
         kept = parts[0].kept | parts[1].kept
         nothing = torch.zeros(n, dtype=torch.bool)
+        matter = [torch.ones(n, dtype=torch.bool) for _ in parts]  # but where the other one makes it zero
         for i in zero:
             nothing |= ~parts[i].kept & (parts[i].fill == 0)
+            matter[1 - i] = parts[i].kept | (parts[i].fill != 0)
         kept = _some(kept & ~nothing, torch.ones_like(kept))
         first, second = (part.fill for part in parts)
         by = node.target if not isinstance(node.target, str) else getattr(torch, node.target.rstrip("_"))
@@ -435,8 +486,8 @@ class _Follower:
             added = self._added(node, operands, parts, axis, kept)
             if added is not None:
                 return added, Left(axis, kept, fill)
-        given = {x: self._part_at(x, part, axis - rank, n, kept)
-                 for x, part in zip(operands, parts, strict=True) if isinstance(x, fx.Node)}  # fmt: skip
+        given = {x: self._part_at(x, part, axis - rank, kept, each)
+                 for x, part, each in zip(operands, parts, matter, strict=True) if isinstance(x, fx.Node)}  # fmt: skip
         return self._copy(node, given), Left(axis, kept, fill)
 
     def _part(self, x, axis: int, n: int) -> Left:
@@ -456,17 +507,18 @@ class _Follower:
             return Left(axis, nowhere, value.expand(n))
         return Left(axis, everywhere, _nothing(n))
 
-    def _part_at(self, x: fx.Node, part: Left, axis: int, n: int, kept: Tensor):
-        """The operand's entries `kept` along an axis counted from behind; as it is where it has one for all."""
+    def _part_at(self, x: fx.Node, part: Left, axis: int, kept: Tensor, matter: Tensor):
+        """The operand's entries `kept` along an axis counted from behind; as it is where it has one for all. `matter`
+        as of Smaller, where it is a constant of the network's own."""
         if self._one(x) is not None:
             return self._take(x, self.small[x], part, kept)
-        shape = x.meta["shape"]
+        shape, n = x.meta["shape"], len(kept)
         small = self._whole(x)
         if not isinstance(shape, torch.Size) or len(shape) < -axis or shape[axis] != n or kept.all():
             return small
         dim = len(shape) + axis
         if x.op == "get_attr":
-            return self._constant_at(x, dim, kept)
+            return self._constant_at(x, dim, kept, matter)
         return self._take(x, small, Left(dim, torch.ones_like(kept), _nothing(n)), kept)
 
     def _added(self, node: fx.Node, operands: tuple, parts: list[Left], axis: int, kept: Tensor):
@@ -477,7 +529,7 @@ class _Follower:
             return None
         wide = 0 if int(parts[0].kept.sum()) >= int(parts[1].kept.sum()) else 1
         narrow = 1 - wide
-        base = self._part_at(operands[wide], parts[wide], axis - self._rank(node), len(kept), kept)
+        base = self._part_at(operands[wide], parts[wide], axis - self._rank(node), kept, torch.ones_like(kept))
         rows = self._tensor(f"{node.name}_rows", parts[narrow].kept[kept].nonzero()[:, 0])
         return self._call(torch.index_add, base, axis, rows, self.small[operands[narrow]])
 

@@ -1,12 +1,15 @@
 """Train some of a network's parameters and leave all others, batch normalisation's statistics too, bit by bit as they
 are; and which parameters a slice stands for (Sections 4.2 and 4.3)."""
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.nn.utils import parametrizations
+from torch.nn.utils.weight_norm import WeightNorm
 
 from nssutils import arithmetic, bars, graphs, neurons, operations
 from nssutils.errors import NssError
@@ -15,15 +18,25 @@ Elements = Mapping[str, Tensor]  # {parameter's name: bool in its shape}
 
 
 class FreezingError(NssError):
-    """Parameters that the network does not have, or a loss that is not finite."""
+    """Parameters that the network does not have, outputs that depend on others, or a loss that is not finite."""
 
 
 def whole(net: nn.Module, modules: Iterable[str] | None = None) -> dict[str, Tensor]:
-    """All elements of all parameters, or of those of the named modules (and what is within them)."""
+    """All elements of all parameters, or of those of the named modules (and what is within them). Raises FreezingError
+    for a module that the network does not have."""
     names = [name for name, _ in net.named_parameters()]
     if modules is not None:
-        within = tuple(f"{module}." for module in modules)
-        names = [name for name in names if name.startswith(within)]
+        if isinstance(modules, str):
+            raise FreezingError(f"modules={modules!r} given, expected several names, as [{modules!r}].")
+        prefix = neurons.wrapping(net)  # a part may be named with it or without
+        within = [module.removeprefix(prefix) for module in modules]
+        known = {name for name, _ in graphs.unwrapped(net).named_modules(remove_duplicate=False) if name}
+        if missing := [module for module in within if module not in known]:
+            raise FreezingError(
+                f"module {missing[0]!r}: the network has no such one, expected names as in named_modules()."
+            )
+        starts = tuple(f"{module}." for module in within)
+        names = [name for name in names if name.removeprefix(prefix).startswith(starts)]
     return {name: torch.ones_like(net.get_parameter(name), dtype=torch.bool) for name in names}
 
 
@@ -34,19 +47,42 @@ def connecting(net: nn.Module, masks, x: Tensor | None = None) -> dict[str, Tens
     columns of kept neurons, of the output layer the columns. `x` is an example, for a network whose inputs cannot be
     guessed.
     """
-    return _elements(net, masks, x, lambda outputs, inputs: outputs[:, None] & inputs[None, :])
+    return neurons.kept_elements(net, _masks(masks), x)
 
 
 def determining(net: nn.Module, masks, outputs: Tensor, x: Tensor | None = None) -> dict[str, Tensor]:
     """The elements on which the given outputs, bool (n_classes,), of the masked network depend: all weights into
-    critical neurons, their biases and batch normalisation, and the output layer's rows of these outputs. `x` as in
-    `connecting`."""
-    found = _elements(net, masks, x, lambda rows, inputs: rows[:, None].expand(-1, len(inputs)))
-    last = head(net, x)
-    for name in (name for name in found if name.rpartition(".")[0] == last):
-        rows = outputs.to(found[name].device)
-        found[name] = found[name] & rows.view(-1, *[1] * (found[name].dim() - 1))
-    return found
+    critical neurons, their biases and batch normalisation, what makes of dropped neurons a constant that is read
+    thereafter, and the output layer's rows of these outputs. `x` as in `connecting`.
+
+    Where a softmax makes the output, the outputs are what goes into it. Raises FreezingError where they depend on more
+    than their rows of the output layer, as where something behind it mixes or moves them.
+    """
+    with neurons.evaluating(net):
+        traced = graphs.trace(net, x)
+        last = _head(traced, net)
+        width = len(traced.get_submodule(last.target).weight)
+        if outputs.dtype != torch.bool or outputs.shape != (width,):
+            raise FreezingError(
+                f"outputs {outputs.dtype} {tuple(outputs.shape)} given, expected torch.bool ({width},), one for each "
+                f"row of the output layer {last.target!r}."
+            )
+        through = neurons.followed(traced, _masks(masks), x, (last, outputs))
+    logits = through.logits
+    apart = logits is not None and torch.equal(logits.kept, outputs.cpu())
+    if not apart and outputs.any() and not outputs.all():
+        behind = ", ".join(operations.called(traced, node) for node in _behind(traced, last))
+        raise FreezingError(
+            f"the output layer {last.target!r} is followed by {behind or 'what gives no tensor'}: "
+            "an output may depend on the rows of others. Expected a network that returns the logits as this layer "
+            "gives them; do the rest outside."
+        )
+    meant = {
+        name: (left.matter, left.matter[:, None].expand(-1, len(left.inputs)))
+        for name, left in through.modules.items()
+        if _by_row(traced.get_submodule(name))
+    }
+    return neurons.elements(net, meant, through.matter)
 
 
 def complement(net: nn.Module, elements: Elements) -> dict[str, Tensor]:
@@ -61,9 +97,13 @@ def count(elements: Elements) -> int:
 
 def norms(net: nn.Module, elements: Elements) -> dict[str, Tensor]:
     """The channels of batch normalisation whose scale is among the elements: {module: bool (channels,)}."""
-    types = nn.BatchNorm1d | nn.BatchNorm2d
-    scales = {name: f"{name}.weight" for name, module in net.named_modules() if isinstance(module, types)}
+    scales = {name: f"{name}.weight" for name, module in net.named_modules() if _keeps_statistics(module)}
     return {name: elements[scale] for name, scale in scales.items() if scale in elements and elements[scale].any()}
+
+
+def _keeps_statistics(module: nn.Module) -> bool:
+    types = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    return operations.behaves_as(module, types) and module.running_mean is not None
 
 
 def tune(
@@ -81,7 +121,8 @@ def tune(
     weights: Tensor | None = None,
     statistics: Mapping[str, Tensor] | None = None,
 ) -> nn.Module:
-    """Train exactly the `trainable` elements in place; every other element and buffer stays bit-identical.
+    """Train exactly the `trainable` elements in place; every other element and buffer stays bit-identical, but for the
+    number of batches that the normalisations in `statistics` count.
 
     `loss` takes indices (batch,) into n samples and gives a scalar; `optimiser` makes one for the parameters that have
     a trainable element, for instance lambda some: torch.optim.SGD(some, 0.01, momentum=0.9). The network is in eval
@@ -89,7 +130,8 @@ def tune(
     ({module: bool (channels,)}, as from `norms`): these work as in training. `reduced` is bf16 autocast; `decay` lets
     the learning rate fall linearly to zero. An epoch visits each sample once, in random order, or, with `weights` (n,),
     draws n with replacement in proportion to them. All randomness comes from `seed`; torch's generator, requires_grad
-    and training modes are left as they were. Where nothing is trainable nothing happens. Raises FreezingError.
+    and training modes are left as they were, gradients that there were are dropped. Where nothing is trainable nothing
+    happens. Raises FreezingError.
     """
     for _ in tuning(
         net, trainable, loss, n, optimiser, epochs=epochs, batch_size=batch_size, seed=seed, reduced=reduced,
@@ -119,6 +161,12 @@ def tuning(
     device = next(iter(parameters.values())).device
     generator = torch.Generator().manual_seed(seed)
     step = optimiser(list(moving.values()))
+    closure = inspect.signature(step.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise FreezingError(
+            f"the optimiser {type(step).__name__} computes the loss several times a step, expected one that steps once "
+            "by given gradients, such as torch.optim.SGD or AdamW."
+        )
     total = epochs * -(-n // batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(step, lambda done: 1 - done / total if decay else 1)
     try:
@@ -134,15 +182,13 @@ def tuning(
                     value.backward()
                     step.step()
                     schedule.step()
-                    # Weight decay and momentum move what has no gradient too; so what is frozen is put back.
-                    with torch.no_grad():
-                        for tensor, mask, before in partly:
-                            tensor.copy_(torch.where(mask, tensor, before))
+                    _put_back(partly)
                     if not torch.isfinite(value):
                         raise FreezingError(f"the loss is {value.item()}: the learning rate is too high.")
                     done += 1
                     yield done
     finally:
+        _put_back(partly)  # a loss that failed may have moved statistics already
         for name, p in parameters.items():
             p.requires_grad_(required[name])
             p.grad = None
@@ -156,14 +202,43 @@ def _order(n: int, weights: Tensor | None, generator: torch.Generator) -> Tensor
 
 
 def head(net: nn.Module, x: Tensor | None = None) -> str:
-    """The name of the output layer. `x` as in `connecting`. Raises FreezingError where the output has none."""
-    traced = graphs.trace(net, x)
+    """The name of the output layer. `x` as in `connecting`. Raises FreezingError where the output is not that of one
+    Linear or convolution."""
+    return neurons.wrapping(net) + _head(graphs.trace(net, x), net).target
+
+
+def _head(traced: fx.GraphModule, net: nn.Module) -> fx.Node:
+    """The node of the output layer."""
+    name = type(graphs.unwrapped(net)).__name__
     node = next(node for node in traced.graph.nodes if node.op == "output")
     while operations.kind(traced, node) != "weighted":
-        if not node.all_input_nodes:
-            raise FreezingError(f"the output of {type(net).__name__} comes from {node.name!r}, expected a layer.")
-        node = node.all_input_nodes[0]
-    return node.target
+        own = ("constant", "size", "number")
+        sources = [source for source in node.all_input_nodes if operations.kind(traced, source) not in own]
+        if operations.weighs(traced, node) or len(sources) != 1:
+            several = f", of {len(sources)} values" if len(sources) > 1 else ""
+            raise FreezingError(
+                f"the output of {name} comes from {operations.called(traced, node)}{several}, expected a layer: one "
+                "Linear or convolution whose outputs are the logits."
+            )
+        node = sources[0]
+    return node
+
+
+def _behind(traced: fx.GraphModule, layer: fx.Node) -> list[fx.Node]:
+    """What stands between a layer and the network's output."""
+    after = {layer}
+    for node in traced.graph.nodes:
+        if after.intersection(node.all_input_nodes):
+            after.add(node)
+    return [node for node in traced.graph.nodes if node in after and node is not layer and node.op != "output"]
+
+
+def _by_row(module: nn.Module) -> bool:
+    """Whether each output's weights are the module's own, or computed from that output's parameters alone, as by a
+    weight norm of rows; a spectral norm is one of all."""
+    computed = [step for steps in getattr(module, "parametrizations", {}).values() for step in steps]
+    computed += module._forward_pre_hooks.values()
+    return all(isinstance(step, parametrizations._WeightNorm | WeightNorm) and step.dim == 0 for step in computed)
 
 
 @contextmanager
@@ -200,8 +275,12 @@ def _partly(net: nn.Module, trainable: Elements, statistics: Mapping[str, Tensor
     return [(tensor, mask, tensor.detach().clone()) for tensor, mask in found if not mask.all()]
 
 
-def _elements(
-    net: nn.Module, masks, x: Tensor | None, pairs: Callable[[Tensor, Tensor], Tensor]
-) -> dict[str, Tensor]:  # fmt: skip
-    """{parameter: bool}; `pairs` says of kept outputs and inputs, both bool, which weights (out, in) are meant."""
-    return neurons.kept_elements(net, dict(getattr(masks, "masks", masks)), x, pairs)
+@torch.no_grad()
+def _put_back(partly: list[tuple[Tensor, ...]]) -> None:
+    """What is frozen, as it was: weight decay and momentum move what has no gradient too."""
+    for tensor, mask, before in partly:
+        tensor.copy_(torch.where(mask, tensor, before))
+
+
+def _masks(masks) -> dict[str, Tensor]:
+    return dict(getattr(masks, "masks", masks))

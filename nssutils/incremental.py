@@ -55,10 +55,16 @@ def correct(
     return logits.argmax(1) == y.cpu()
 
 
-def of_task(net: nn.Module, classes: Tensor) -> nn.Module:
-    """A copy of the network with the output layer's rows of the given classes only, in their order."""
-    copied = copy.deepcopy(net)
-    head = copied.get_submodule(freezing.head(net))
+def of_task(net: nn.Module, classes: Tensor, x: Tensor | None = None) -> nn.Module:
+    """A copy of the network with the output layer's rows of the given classes only, in their order. `x` is an example,
+    as in freezing.connecting. Raises NssError for an output layer whose weights are computed from others."""
+    name, copied = freezing.head(net, x), copy.deepcopy(net)
+    head = copied.get_submodule(name)
+    if head._parameters.get("weight") is None:
+        raise NssError(
+            f"the weights of the output layer {name!r} are computed from others, as by a weight norm; expected a "
+            "parameter 'weight': make them permanent first, by torch.nn.utils.parametrize.remove_parametrizations."
+        )
     for name, p in head.named_parameters():
         setattr(head, name, nn.Parameter(p.detach()[classes.to(p.device)]))
     head.out_features = len(classes)
@@ -89,14 +95,16 @@ def trainable(
     """What may change while task B is learned: {parameter: bool}, all that task A's logits, read with the slice's mask
     on, do not depend on; with `replay` also task A's rows of the output layer and batch normalisation.
 
-    Frozen are the weights into critical neurons, their biases and batch normalisation, and A's rows of the head. `x` is
-    an example, as in freezing.connecting.
+    Frozen are the weights into critical neurons, their biases and batch normalisation, what makes a constant of other
+    neurons, and A's rows of the head (freezing.determining, which says which networks are refused). `x` is an example,
+    as in freezing.connecting.
     """
     rows = torch.zeros(n_classes, dtype=torch.bool)
     rows[task_a] = not replay
     frozen = freezing.determining(net, critical, rows, x)
     if replay:
-        norms = {name for name, module in net.named_modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)}
+        types = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+        norms = {name for name, module in net.named_modules() if isinstance(module, types)}
         frozen = {name: mask for name, mask in frozen.items() if name.rpartition(".")[0] not in norms}
     return freezing.complement(net, frozen)
 
@@ -112,6 +120,7 @@ def learn(
 
     `statistics`: channels whose batch normalisation works as in training, as in freezing.tune. Given a slice,
     `critical`, and task A's classes, images of task A pass through the masked network in eval mode, as it is read.
+    Gradients that there were are dropped.
     """
     layout = torch.channels_last if reduced else torch.contiguous_format
     net.to(memory_format=layout)

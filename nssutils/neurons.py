@@ -205,6 +205,13 @@ class _MaskedForward:
         return traced, at
 
 
+def wrapping(net: nn.Module) -> str:
+    """What the names of a wrapped network's parts begin with, such as "module." within DataParallel."""
+    inner = graphs.unwrapped(net)
+    name = next(name for name, module in net.named_modules() if module is inner)
+    return f"{name}." if name else ""
+
+
 def check_masks(found: dict[str, NeuronLayer], masks: dict[str, Tensor]) -> None:
     """Raise NssError unless the masks name layers of the network and are boolean and as wide as these."""
     for name, mask in masks.items():
@@ -228,8 +235,12 @@ def evaluating(net: nn.Module) -> Iterator[nn.Module]:
             module.training = mode
 
 
-def followed(traced: fx.GraphModule, masks: dict[str, Tensor], x: Tensor | None = None) -> flow.Flow:
-    """What the masks leave of a traced network: see `flow`. Raises NssError for masks that are not this network's."""
+def followed(
+    traced: fx.GraphModule, masks: dict[str, Tensor], x: Tensor | None = None,
+    outputs: tuple[fx.Node, Tensor] | None = None,
+) -> flow.Flow:  # fmt: skip
+    """What the masks leave of a traced network, and the mask of its output layer's node: see `flow`. Raises NssError
+    for masks that are not this network's."""
     found = layers_of(traced)
     check_masks(found, masks)
     shapes = {node.name: node.meta["shape"] for node in graphs.shapes(traced, x).graph.nodes}
@@ -237,6 +248,10 @@ def followed(traced: fx.GraphModule, masks: dict[str, Tensor], x: Tensor | None 
         flow.Cut(mask.cpu(), layer.weighted, layer.site, layer.axis % len(shapes[layer.site]), layer.at_once)
         for layer, mask in ((found[name], mask) for name, mask in masks.items())
     ]
+    if outputs is not None:
+        head, mask = outputs
+        axis = len(shapes[head.name]) - 1 if isinstance(traced.get_submodule(head.target), nn.Linear) else 1
+        cuts.append(flow.Cut(mask.cpu(), head.name, head.name, axis, at_once=True))
     return flow.follow(traced, cuts)
 
 
@@ -251,31 +266,45 @@ def count_kept(net: nn.Module, masks: dict[str, Tensor], x: Tensor | None = None
     return sum(int(mask.sum()) for mask in kept_elements(net, masks, x).values())
 
 
-def kept_elements(
-    net: nn.Module, masks: dict[str, Tensor], x: Tensor | None = None,
-    pairs: Callable[[Tensor, Tensor], Tensor] = lambda outputs, inputs: outputs[:, None] & inputs[None, :],
-) -> dict[str, Tensor]:  # fmt: skip
-    """Which elements of each parameter `count_kept` counts: {parameter's name: bool in its shape}, on its device.
+def kept_elements(net: nn.Module, masks: dict[str, Tensor], x: Tensor | None = None) -> dict[str, Tensor]:
+    """Which elements of each parameter `count_kept` counts: {parameter's name: bool in its shape}, on its device."""
+    with evaluating(net):
+        through = followed(graphs.trace(net, x), masks, x)
+    meant = {name: (left.outputs, left.outputs[:, None] & left.inputs) for name, left in through.modules.items()}
+    return elements(net, meant, through.constants)
 
-    `pairs` says of a module's kept outputs (out,) and inputs (in,), bool, which of its weights (out, in) are meant.
+
+def elements(
+    net: nn.Module, meant: dict[str, tuple[Tensor, Tensor]], constants: dict[str, Tensor]
+) -> dict[str, Tensor]:  # fmt: skip
+    """{parameter's name: bool in its shape}, on its device: what is `meant` of modules, outputs (out,) and weights
+    (out, in), and of `constants` that forward() reads itself; all of a parameter of which nothing is said.
+
+    Of a parameter that several modules have it is what any of them means. Where the network is wrapped, by DataParallel
+    or torch.compile, the two know its parts by their names within, and the result by those of what is given.
     """
-    traced = graphs.trace(net, x)
-    through = followed(traced, masks, x)
-    found: dict[str, Tensor] = {}
-    for name, p in net.named_parameters():
-        owner, _, own = name.rpartition(".")
-        module = through.modules.get(owner)
-        if name in through.constants:
-            mask = through.constants[name]
-        elif module is None:
-            mask = torch.ones(p.shape, dtype=torch.bool)
-        elif p.dim() == 1 or own != "weight":
-            mask = module.outputs.view(-1, *[1] * (p.dim() - 1)).expand(p.shape)
-        else:
-            mask = _weights(pairs(module.outputs, module.inputs), getattr(net.get_submodule(owner), "groups", 1))
-            mask = mask.view(*mask.shape, *[1] * (p.dim() - 2)).expand(p.shape)
-        found[name] = mask.to(p.device)
-    return found
+    names, found = {id(p): name for name, p in net.named_parameters()}, {}
+    for place, module in graphs.unwrapped(net).named_modules():
+        owner = place.partition(".parametrizations.")[0]  # of what a weight is computed from, too
+        for own, p in module.named_parameters(recurse=False, remove_duplicate=False):
+            constant = constants.get(f"{place}.{own}" if place else own)
+            said = [] if constant is None else [constant]
+            if owner in meant:
+                of = graphs.unwrapped(net).get_submodule(owner)
+                said.append(_of_module(p, *meant[owner], getattr(of, "groups", 1), getattr(of, "kernel_size", ())))
+            mask = torch.stack(said).any(0) if said else torch.ones(p.shape, dtype=torch.bool)
+            found[names[id(p)]] = found.get(names[id(p)], torch.zeros_like(mask)) | mask
+    return {name: found[name].to(p.device) for name, p in net.named_parameters()}
+
+
+def _of_module(p: Tensor, outputs: Tensor, weights: Tensor, groups: int, kernel: tuple[int, ...]) -> Tensor:
+    """What is meant of a module's parameter: of weights, or of what else it has for each output, such as biases."""
+    mask = _weights(weights, groups)
+    if p.shape == (*mask.shape, *kernel):
+        return mask.view(*mask.shape, *[1] * len(kernel)).expand(p.shape)
+    if p.dim() and len(p) == len(outputs):
+        return outputs.view(-1, *[1] * (p.dim() - 1)).expand(p.shape)
+    return torch.ones(p.shape, dtype=torch.bool)
 
 
 def _weights(pairs: Tensor, groups: int) -> Tensor:

@@ -17,7 +17,7 @@ LAST_LAYER_SHARE = 0.2  # of its weights, which Uniform+ keeps at least
 
 
 class PruningError(NssError):
-    """An amount that cannot be pruned, or a pruner that is not known."""
+    """An amount or a network that cannot be pruned, or a pruner that is not known."""
 
 
 def prunable(net: nn.Module) -> dict[str, nn.Module]:
@@ -46,14 +46,26 @@ def survivors(net: nn.Module) -> int:
 def prune(net: nn.Module, pruner: str, share: float) -> nn.Module:
     """Prune `share` of the surviving weights in place, by one of PRUNERS; torch.nn.utils.prune holds the masks.
 
-    Raises PruningError for an unknown pruner or a share outside (0, 1).
+    Raises PruningError for an unknown pruner, a share outside (0, 1) or that leaves no weight, and for a network
+    without weights to prune or whose weights are computed from others.
     """
     if pruner not in PRUNERS:
         raise PruningError(f"pruner {pruner!r} given, expected one of {', '.join(PRUNERS)}.")
     if not 0 < share < 1:
         raise PruningError(f"share {share!r} given, expected one in (0, 1).")
+    if not prunable(net):
+        raise PruningError(f"{type(net).__name__} has no Conv2d or Linear, whose weights are pruned, expected some.")
+    for name, module in prunable(net).items():
+        if "weight" not in module._parameters and not hasattr(module, "weight_mask"):
+            raise PruningError(
+                f"the weights of {name!r} are computed from others, as by a weight norm; expected one's own. "
+                "Make them permanent, by torch.nn.utils.parametrize.remove_parametrizations or remove_weight_norm."
+            )
     alive = masks(net)
-    keep = round((1 - share) * sum(int(mask.sum()) for mask in alive.values()))
+    living = sum(int(mask.sum()) for mask in alive.values())
+    keep = round((1 - share) * living)
+    if keep < 1:
+        raise PruningError(f"share {share!r} of {living} weights leaves none, expected at least one to survive.")
     return apply(net, PRUNERS[pruner](weights(net), alive, keep))
 
 

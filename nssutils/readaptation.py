@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nssutils import arithmetic, bars, deeparc, freezing, graphs, neurons, similarity, training
+from nssutils import arithmetic, bars, deeparc, freezing, graphs, neurons, operations, samples, similarity, training
 from nssutils.errors import NssError
 
 METHODS = ("full", "deeparc", "nss", "nss+deeparc")
@@ -70,7 +70,7 @@ def calibrate(
     Doubled from half a grey level up until the accuracy is reached, then halved five times in between; where it is
     never reached, as with FGSM on some networks, the eps that comes nearest.
     """
-    tried: dict[float, float] = {}
+    y, tried = samples.labels(y, len(x)), {}
 
     def left(eps: float) -> float:
         tried[eps] = training.evaluate(net, attack(net, x, y, eps, reduced=reduced), y)
@@ -128,7 +128,7 @@ def repair_units(
     if not units:
         raise NssError("no units given to repair, expected at least one, as from dropping_units.")
     elements = freezing.whole(net, [part for unit in units for part in unit.parts])
-    first, seen = net.get_submodule(units[0].parts[-1]), []
+    y, first, seen = samples.labels(y, len(x)).to(x.device), net.get_submodule(units[0].parts[-1]), []
     hook = first.register_forward_hook(lambda *args: seen.append(args[2].clone()))
     try:
         training.logits(net, x, batch_size=250)
@@ -149,20 +149,25 @@ def repair_units(
         hook.remove()
 
 
-def trainable(net: nn.Module, method: str, critical, units: list[deeparc.Unit]) -> dict[str, Tensor]:
+def trainable(
+    net: nn.Module, method: str, critical, units: list[deeparc.Unit], x: Tensor | None = None
+) -> dict[str, Tensor]:  # fmt: skip
     """The elements of parameters that a repair method trains: {parameter: bool}.
 
     full: everything; nss: what connects the slice's critical neurons; deeparc: the units' weights and biases, without
-    batch normalisation (as the shares printed for AlexNet and VGG-16 imply); nss+deeparc: what is in both.
+    batch normalisation (as the shares printed for AlexNet and VGG-16 imply); nss+deeparc: what is in both. `x` is an
+    example, as in freezing.connecting.
     """
     if method not in METHODS:
         raise NssError(f"method {method!r} given, expected one of {', '.join(METHODS)}.")
-    elements = freezing.connecting(net, critical) if method.startswith("nss") else freezing.whole(net)
+    elements = freezing.connecting(net, critical, x) if method.startswith("nss") else freezing.whole(net)
     if "deeparc" not in method:
         return elements
-    weighted = {name for name, module in net.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
+    weighted = {name for name, module in net.named_modules() if isinstance(module, operations.MODULES["weighted"])}
     inside = freezing.whole(net, (part for unit in units for part in unit.parts))
-    return {name: mask for name, mask in elements.items() if name in inside and name.rpartition(".")[0] in weighted}
+    owners = {name: name.partition(".parametrizations.")[0] for name in elements}  # of computed weights
+    owners = {name: name.rpartition(".")[0] if owner == name else owner for name, owner in owners.items()}
+    return {name: mask for name, mask in elements.items() if name in inside and owners[name] in weighted}
 
 
 def repair(net: nn.Module, x: Tensor, adversarial: Tensor, y: Tensor, elements: freezing.Elements, **how) -> nn.Module:
@@ -179,6 +184,7 @@ def repairing(
     epochs: int = 10, lr: float = 1e-3, batch_size: int = BATCH, seed: int = 0, reduced: bool = False,
 ) -> Iterator[int]:  # fmt: skip
     """`repair`, step by step, as freezing.tuning."""
+    y = samples.labels(y, len(x)).to(x.device)
 
     def loss(batch: Tensor) -> Tensor:
         return F.cross_entropy(net(x[batch]), y[batch]) + F.cross_entropy(net(adversarial[batch]), y[batch])
@@ -193,7 +199,7 @@ def _by_batch(net: nn.Module, x: Tensor, y: Tensor, eps: float, batch_size: int,
     if not eps > 0:
         raise AttackError(f"eps={eps!r} given, expected a distance above 0 for images in [0, 1].")
     check_images(x)
-    where = next(net.parameters()).device
+    where, y = next(net.parameters()).device, samples.labels(y, len(x))
     with neurons.evaluating(net):
         pairs = zip(x.split(batch_size), y.split(batch_size), strict=True)
         return torch.cat(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from nssutils.errors import NssError
+
 
 def top(worth: Tensor, count: int, ties: Tensor | None = None) -> Tensor:
     """bool, shaped as `worth`: the `count` elements of highest worth; of equals those of higher `ties`, then the first.
@@ -21,7 +23,18 @@ def top(worth: Tensor, count: int, ties: Tensor | None = None) -> Tensor:
 
 
 def without(net: nn.Module, gone: Mapping[str, Tensor]) -> nn.Module:
-    """A copy of the network with some weights at zero: {module: bool (weight's shape), True = gone}."""
+    """A copy of the network with some weights at zero: {module: bool (weight's shape), True = gone}. Raises NssError
+    for weights that are computed from others, as by a weight norm."""
+    for name, mask in gone.items():
+        weight = net.get_submodule(name)._parameters.get("weight")
+        if weight is None:
+            raise NssError(
+                f"the weights of {name!r} are computed from others, as by a weight norm or a pruning, or it has none; "
+                "expected a parameter 'weight'. Make them permanent, by torch.nn.utils.prune.remove, "
+                "remove_weight_norm or parametrize.remove_parametrizations."
+            )
+        if mask.shape != weight.shape:
+            raise NssError(f"{tuple(mask.shape)} given for the weight {tuple(weight.shape)} of module {name!r}.")
     copied = copy.deepcopy(net)
     with torch.no_grad():
         for name, mask in gone.items():

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from written_networks import Written
 
-from nssutils import freezing, models, neurons, settings
+from nssutils import NssError, freezing, models, neurons, settings
 
 OPTIMISERS = {
     "sgd": lambda some: torch.optim.SGD(some, 0.05, momentum=0.9, weight_decay=0.01, nesterov=True),
@@ -165,3 +166,127 @@ def test_complement_and_elements_make_the_whole():
     some = freezing.determining(net, random_masks(net), torch.arange(10) < 5)
     assert freezing.count(some) + freezing.count(freezing.complement(net, some)) == models.count_parameters(net)
     assert freezing.head(net) == "fc"
+
+
+def test_a_wrapped_network_has_the_elements_of_the_one_within():
+    net = conv_net().eval()
+    masks, a = random_masks(net), torch.arange(4) < 2
+    wanted = freezing.connecting(net, masks), freezing.determining(net, masks, a), freezing.whole(net, ["0", "10"])
+    compiled = torch.compile(net, backend="eager")
+    for wrapped, prefix in ((nn.DataParallel(net), "module."), (compiled, "_orig_mod.")):
+        found = freezing.connecting(wrapped, masks), freezing.determining(wrapped, masks, a)
+        found += (freezing.whole(wrapped, ["0", "10"]),)
+        for one, other in zip(found, wanted, strict=True):
+            assert one.keys() == {prefix + name for name in other}
+            assert all(torch.equal(one[prefix + name], mask) for name, mask in other.items())
+        assert freezing.head(wrapped) == f"{prefix}10"
+        assert wrapped.get_submodule(freezing.head(wrapped)) is net[10]
+        assert neurons.count_kept(wrapped, masks) == neurons.count_kept(net, masks)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm])
+def test_computed_weights_connect_what_they_are_computed_for(norm):
+    """A weight norm has as many directions as there are weights, and a length for each output."""
+    net = nn.Sequential(norm(nn.Linear(3, 8)), nn.ReLU(), norm(nn.Linear(8, 6)), nn.ReLU(), nn.Linear(6, 2)).eval()
+    masks = {"0": torch.arange(8) < 4, "2": torch.arange(6) < 3}
+    elements = freezing.connecting(net, masks)
+    assert freezing.count(elements) == 4 * (3 + 1 + 1) + 3 * (4 + 1 + 1) + 2 * (3 + 1) == neurons.count_kept(net, masks)
+    before, x = net[2].weight.detach().clone(), torch.rand(6, 3)
+    freezing.tune(net, elements, lambda i: net(x[i]).square().sum(), 6, OPTIMISERS["sgd"], epochs=1, batch_size=3)
+    assert torch.equal(net[2].weight[3:], before[3:]) and not torch.equal(net[2].weight[:3], before[:3])
+
+
+def test_a_spectral_norm_is_one_of_all_rows():
+    net = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(3, 8)), nn.ReLU(), nn.Linear(8, 2)).train()
+    state, masks = copy.deepcopy(net.state_dict()), {"0": torch.arange(8) < 4}
+    assert freezing.determining(net, masks, torch.tensor([True, False]))["0.parametrizations.weight.original"].all()
+    assert freezing.count(freezing.connecting(net, masks)) == 4 * (3 + 1) + 2 * (4 + 1)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())  # nor did it step on
+
+
+def ending(forward, **parts):
+    return Written(lambda n, x: forward(n, n.fc(n.a(x).relu())), a=nn.Linear(3, 8), fc=nn.Linear(8, 4), **parts)
+
+
+SOME = torch.tensor([True, True, False, False])
+
+
+@pytest.mark.parametrize(
+    ("forward", "parts", "message"),
+    [
+        (lambda n, h: h[:, [3, 2, 1, 0]], {}, "'fc' is followed by getitem: .*Expected a network that returns the log"),
+        (lambda n, h: h.flip(1), {}, "'fc' is followed by flip"),
+        (lambda n, h: h - h.mean(1, keepdim=True), {}, "comes from sub, of 2 values"),
+        (lambda n, h: h + n.b(h), {"b": nn.Linear(4, 4)}, "comes from add, of 2 values"),
+        (lambda n, h: h @ n.w, {"w": nn.Parameter(torch.rand(4, 4))}, "comes from matmul, expected a layer"),
+        (lambda n, h: n.b(h), {"b": nn.LayerNorm(4)}, "'fc' is followed by b: LayerNorm"),
+        (lambda n, h: n.b(h), {"b": nn.Bilinear(4, 4, 4)}, "cannot be traced|comes from"),
+        (lambda n, h: torch.cat([h, n.fc(h.repeat(1, 2))], 1), {}, "comes from cat, of 2 values"),
+    ],
+)
+def test_outputs_that_others_rows_reach_are_refused(forward, parts, message):
+    net = ending(forward, **parts)
+    with pytest.raises(NssError, match=message):
+        freezing.determining(net, {"a": torch.arange(8) < 4}, SOME)
+
+
+@pytest.mark.parametrize(
+    ("forward", "parts"),
+    [
+        (lambda n, h: (h.tanh() / 2 + n.b) * n.c, {"b": nn.Parameter(torch.rand(4)), "c": nn.Parameter(torch.rand(4))}),
+        (lambda n, h: F.log_softmax(h, 1), {}),
+        (lambda n, h: n.b(h[:, None].flatten(1)), {"b": nn.BatchNorm1d(4)}),
+    ],
+)
+def test_outputs_that_stay_apart_behind_the_head_have_their_rows(forward, parts):
+    found = freezing.determining(ending(forward, **parts), {"a": torch.arange(8) < 4}, SOME)
+    assert torch.equal(found["fc.bias"], SOME) and torch.equal(found["fc.weight"], SOME[:, None].expand(4, 8))
+
+
+def test_a_head_that_is_called_more_than_once_is_frozen_whole():
+    net = ending(lambda n, h: n.fc(h.repeat(1, 2).relu()))
+    assert freezing.determining(net, {"a": torch.arange(8) < 4}, SOME)["fc.weight"].all()
+
+
+def test_as_many_outputs_as_the_head_has_rows():
+    with pytest.raises(freezing.FreezingError, match=r"torch.bool \(2,\) given, expected torch.bool \(4,\)"):
+        freezing.determining(ending(lambda n, h: h), {"a": torch.arange(8) < 4}, SOME[:2])
+
+
+def test_modules_that_the_network_lacks_are_refused():
+    net = conv_net()
+    with pytest.raises(freezing.FreezingError, match="module 'nope': the network has no such one"):
+        freezing.whole(net, ["0", "nope"])
+    with pytest.raises(freezing.FreezingError, match=r"modules='10' given, expected several names, as \['10'\]"):
+        freezing.whole(net, "10")
+    assert freezing.whole(net, ["2"]) == {}  # a ReLU
+
+
+def test_normalisations_that_keep_statistics():
+    net = nn.Sequential(
+        nn.Conv3d(1, 4, 3), nn.BatchNorm3d(4), nn.ReLU(), nn.BatchNorm3d(4, track_running_stats=False), nn.Flatten()
+    )
+    assert list(freezing.norms(net, freezing.whole(net))) == ["1"]
+
+
+def test_a_loss_that_fails_leaves_frozen_statistics():
+    net = conv_net()
+    moving, x = torch.arange(6) < 3, torch.rand(4, 1, 8, 8)
+    before = net[1].running_mean.clone()
+
+    def loss(batch):
+        net(x[batch])
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        freezing.tune(
+            net, {"1.weight": moving}, loss, 4, OPTIMISERS["sgd"], epochs=1, batch_size=4, statistics={"1": moving}
+        )
+    assert torch.equal(net[1].running_mean[3:], before[3:])
+
+
+def test_an_optimiser_that_computes_the_loss_itself_is_refused():
+    net = conv_net()
+    with pytest.raises(freezing.FreezingError, match="the optimiser LBFGS computes the loss several times"):
+        freezing.tune(net, freezing.whole(net), lambda i: 0, 4, torch.optim.LBFGS, epochs=1, batch_size=4)

@@ -4,9 +4,14 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from random_networks import drawn, layouts
 from torch import nn
+from torch.nn.utils import parametrizations
+from written_networks import NETWORKS, Written, conv, written
 
 from nssutils import NssError, freezing, incremental, models, neurons, settings, slicing, training
 
@@ -53,6 +58,137 @@ def test_masked_logits_of_task_a_are_bit_identical_after_task_b(name):
     assert moved > 0.5 * freezing.count(elements)
     # Without the mask task A's logits do change: it is the mask that keeps them.
     assert not torch.equal(training.logits(net, images)[:, A], before)
+
+
+def learned_apart(net, x, critical, reading=lambda outputs: outputs, trained=True):
+    """Task B learned outside the slice, and then all that may change changed at random: the masked network's outputs
+    for task A, the first half, before and after. Statistics of batch normalisation move where they may."""
+    with torch.no_grad(), neurons.masked(net, critical):
+        n_classes = net(x).shape[1]
+        task_a, before = torch.arange(n_classes // 2), reading(net(x))[:, : n_classes // 2]
+    elements = incremental.trainable(net, critical, task_a, n_classes, x=x)
+    if trained:
+        incremental.learn(
+            net, x, torch.full((len(x),), n_classes - 1), elements, epochs=2, batch_size=2, lr=0.05,
+            statistics=freezing.norms(net, elements),
+        )  # fmt: skip
+    with torch.no_grad():
+        for name, p in net.named_parameters():
+            p[elements[name]] += 0.05 * torch.randn_like(p[elements[name]])
+    with torch.no_grad(), neurons.masked(net, critical):
+        return before, reading(net(x))[:, : n_classes // 2]
+
+
+def apart(net, x, seed=0):
+    """Masks of about half of all neurons."""
+    generator = torch.Generator().manual_seed(seed)
+    return {n: torch.rand(found.width, generator=generator) < 0.5 for n, found in neurons.layers(net, x).items()}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_task_a_survives_in_networks_as_people_write_them(name):
+    """Also what makes of dropped neurons a constant, such as a batch normalisation behind a pool, is task A's."""
+    net, x = written(name)
+    x = torch.cat([x, x + 0.1])
+    # Of log-probabilities, the logits but for a number that all have.
+    logits = (lambda out: out - out[:, :1]) if name.endswith("log-softmax last") else lambda out: out
+    # torch cannot train what overwrites a value that its gradient needs.
+    before, after = learned_apart(net, x, apart(net, x), logits, trained=name != "in place")
+    if name.endswith("log-softmax last"):
+        torch.testing.assert_close(after, before, rtol=1e-12, atol=1e-12)
+    else:
+        assert torch.equal(after, before)
+
+
+@given(steps=layouts(), seed=st.integers(0, 99))
+@hypothesis_settings(max_examples=30, deadline=None)
+def test_task_a_survives_in_any_drawn_network(steps, seed):
+    net, x = drawn(steps, seed)
+    before, after = learned_apart(net, x, apart(net, x, seed))
+    assert torch.equal(after, before)
+
+
+def few_inputs():
+    """A depthwise convolution and its normalisation that read neurons of which half are dropped."""
+    net = nn.Sequential(
+        conv(3, 8), nn.ReLU(), conv(8, 8, groups=8), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 6, 1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4),
+    )  # fmt: skip
+    return net, {"0": torch.arange(8) < 4, "2": torch.ones(8, dtype=torch.bool), "5": torch.arange(6) < 3}
+
+
+def prelu_of_a_constant():
+    net = nn.Sequential(
+        conv(3, 8), nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(8), nn.PReLU(8), conv(8, 6), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4),
+    )  # fmt: skip
+    return net, {"0": torch.arange(8) < 4}
+
+
+def scaled_to_nothing():
+    """A scale of the network's own, part of it zero at the start."""
+    net = Written(
+        lambda n, x: n.head((n.a(x).relu() * n.scale + n.shift).amax((2, 3))), a=conv(3, 8), head=nn.Linear(8, 4),
+        scale=nn.Parameter(torch.tensor([0.0, 1.0] * 4).view(8, 1, 1)), shift=nn.Parameter(torch.rand(8, 1, 1)),
+    )  # fmt: skip
+    return net, {"a": torch.arange(8) < 4}
+
+
+def tied():
+    a, b = nn.Linear(8, 8), nn.Linear(8, 8)
+    b.weight = a.weight
+    net = nn.Sequential(
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 8), nn.LeakyReLU(), a, nn.LeakyReLU(), b, nn.LeakyReLU(),
+        nn.Linear(8, 4),
+    )  # fmt: skip
+    return net, {"4": torch.arange(8) < 2, "6": torch.arange(8) >= 2}
+
+
+def tied_to_a_function():
+    """A layer's weights that forward() reads once more, whole."""
+    net = Written(
+        lambda n, x: n.head(F.linear(n.a(y := x.mean((2, 3))).relu(), n.a.weight.T) + y), a=nn.Linear(3, 8),
+        head=nn.Linear(3, 4),
+    )  # fmt: skip
+    return net, {"a": torch.arange(8) < 4}
+
+
+def computed(norm, **how):
+    def made():
+        net = nn.Sequential(
+            norm(conv(3, 8), **how), nn.ReLU(), norm(conv(8, 6), **how), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(), norm(nn.Linear(6, 4), **how),
+        )  # fmt: skip
+        return net, {"0": torch.arange(8) < 4, "2": torch.arange(6) < 3}
+
+    return made
+
+
+def dense_over_space():
+    net = nn.Sequential(
+        conv(3, 8), nn.ReLU(), nn.Dropout(), nn.Conv2d(8, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    return net, {"0": torch.arange(8) < 4}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        few_inputs, prelu_of_a_constant, scaled_to_nothing, tied, tied_to_a_function, dense_over_space,
+        computed(parametrizations.weight_norm), computed(parametrizations.weight_norm, dim=1),
+        computed(parametrizations.spectral_norm), computed(nn.utils.weight_norm),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_task_a_survives(made):
+    torch.manual_seed(0)
+    net, masks = made()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.bias)
+            module.running_mean.normal_(0, 0.2)
+    before, after = learned_apart(net.eval(), torch.rand(6, 3, 6, 6), masks)
+    assert torch.equal(after, before)
 
 
 def test_what_is_frozen_of_the_mlp_in_closed_form():
@@ -162,3 +298,17 @@ def test_a_widened_network_has_new_classes_and_gives_the_old_ones_the_same_logit
         torch.testing.assert_close(learned(x)[:, :3], net(x), rtol=0, atol=0)
     with pytest.raises(NssError, match="the output layer '0' is a Conv1d, expected Linear"):
         incremental.widened(nn.Sequential(nn.Conv1d(3, 4, 2), nn.Flatten()), 1, torch.rand(2, 3, 2))
+
+
+def test_replay_frees_three_dimensional_normalisation_too():
+    net = nn.Sequential(
+        nn.Conv3d(1, 4, 3), nn.BatchNorm3d(4), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 4)
+    )
+    alone, replay = (incremental.trainable(net, {"0": torch.arange(4) < 2}, A[:2], 4, replay=r) for r in (False, True))
+    assert alone["1.weight"].tolist() == [False, False, True, True] and replay["1.weight"].all()
+
+
+def test_an_output_layer_of_computed_weights_has_no_rows_of_its_own():
+    net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), parametrizations.weight_norm(nn.Linear(8, 4)))
+    with pytest.raises(NssError, match="the weights of the output layer '2' are computed from others"):
+        incremental.of_task(net, A[:2])

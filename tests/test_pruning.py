@@ -143,3 +143,20 @@ def test_what_cannot_be_pruned_is_refused():
     weights = pruning.weights(small_net())
     with pytest.raises(pruning.PruningError, match="weights to share out"):
         pruning.unif(weights, all_alive(weights), 100)  # fewer than the first convolution has
+
+
+def test_networks_without_weights_to_prune_are_refused():
+    normed = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(8, 4)), nn.ReLU(), nn.Linear(4, 2))
+    for net, message in (
+        (normed, "the weights of '0' are computed from others"),
+        (nn.Sequential(nn.Conv1d(2, 3, 2)), "Sequential has no Conv2d or Linear"),
+    ):
+        with pytest.raises(pruning.PruningError, match=message):
+            pruning.prune(net, "glob", 0.5)
+
+
+@pytest.mark.parametrize("pruner", pruning.PRUNERS)
+def test_some_weight_survives(pruner):
+    net = nn.Sequential(nn.Linear(4, 2))
+    with pytest.raises(pruning.PruningError, match=r"share 0.99 of 8 weights leaves none"):
+        pruning.prune(net, pruner, 0.99)

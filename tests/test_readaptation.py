@@ -9,8 +9,9 @@ from captum.robust import FGSM, PGD
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from written_networks import Written
 
-from nssutils import data, deeparc, models, neurons, readaptation, settings, training
+from nssutils import data, deeparc, incremental, models, neurons, readaptation, settings, training
 
 LOSS = nn.CrossEntropyLoss(reduction="none")  # captum sums the images' losses itself
 
@@ -162,3 +163,45 @@ def test_repair_repairs():
     readaptation.repair(net, x, adversarial, y, readaptation.trainable(net, "full", {}, []), epochs=20)
     assert training.evaluate(net, adversarial, y) > left + 0.3
     assert training.evaluate(net, loaded.x_test, loaded.y_test) > 0.7
+
+
+def test_deeparc_trains_weighted_layers_of_every_kind():
+    net = nn.Sequential(
+        nn.Conv1d(3, 4, 3), nn.BatchNorm1d(4), nn.ReLU(), nn.utils.parametrizations.weight_norm(nn.Conv1d(4, 4, 3)),
+        nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 3),
+    )  # fmt: skip
+    elements = readaptation.trainable(net, "deeparc", {}, deeparc.units(net))
+    assert elements.keys() == {name for name, _ in net.named_parameters() if name[0] in "03"}
+
+
+def test_what_is_trained_of_a_network_that_needs_an_example():
+    def forward(net, x):
+        if x.shape[1] != 6:
+            raise ValueError("six tokens expected")
+        return net.head(net.a(x).relu().mean(1))
+
+    net, x = Written(forward, a=nn.Linear(5, 8), head=nn.Linear(8, 4)), torch.rand(2, 6, 5)
+    elements = readaptation.trainable(net, "nss", {"a": torch.arange(8) < 3}, [], x)
+    assert {name: int(mask.sum()) for name, mask in elements.items()} == {
+        "a.weight": 15, "a.bias": 3, "head.weight": 12, "head.bias": 4,
+    }  # fmt: skip
+    torch.testing.assert_close(incremental.of_task(net, torch.tensor([2, 0]), x)(x), net(x)[:, [2, 0]])
+
+
+@pytest.mark.parametrize(
+    "kind", [list, lambda y: y.tolist(), lambda y: y.int(), lambda y: F.one_hot(y, 4), lambda y: y.numpy()]
+)
+def test_labels_are_what_a_user_has(kind):
+    torch.manual_seed(0)
+    net, x, y = (
+        nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4)),
+        torch.rand(6, 1, 2, 2),
+        torch.arange(6) % 4,
+    )
+    assert torch.equal(readaptation.fgsm(net, x, kind(y), 0.1), readaptation.fgsm(net, x, y, 0.1))
+    elements, units = readaptation.trainable(net, "full", {}, []), deeparc.units(net)
+    one, other = copy.deepcopy(net), copy.deepcopy(net)
+    for each, labels in ((one, y), (other, kind(y))):
+        readaptation.repair(each, x, 1 - x, labels, elements, epochs=1, batch_size=3)
+        readaptation.repair_units(each, x, 1 - x, labels, units, epochs=1, batch_size=3)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))

@@ -1,10 +1,13 @@
 """Equal numbers, whatever the ranking."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils import prune
 
-from nssutils import models, selection
+from nssutils import NssError, models, selection
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.data())
@@ -29,3 +32,17 @@ def test_without_zeroes_a_copy():
     assert (other[1].weight[0] == 0).all() and torch.equal(other[1].weight[1:], before[1:])
     assert torch.equal(net[1].weight, before)
     assert selection.top(torch.ones(2, 3), 4).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "computed", [nn.utils.parametrizations.weight_norm, lambda net: prune.l1_unstructured(net, "weight", 1)]
+)
+def test_weights_that_are_computed_are_refused(computed):
+    net = nn.Sequential(computed(nn.Linear(4, 2)))
+    with pytest.raises(NssError, match="the weights of '0' are computed from others"):
+        selection.without(net, {"0": torch.ones(2, 4, dtype=torch.bool)})
+
+
+def test_a_mask_is_as_large_as_the_weight():
+    with pytest.raises(NssError, match=r"\(4,\) given for the weight \(2, 4\) of module '0'"):
+        selection.without(nn.Sequential(nn.Linear(4, 2)), {"0": torch.ones(4, dtype=torch.bool)})
