@@ -18,11 +18,11 @@ def sensitivity(found: Found, setting: str) -> str:
     effects = [each["effect"] for _, each in tables.mean_effects(mine, setting).groupby(["reading", "value"])]
     rows = pd.concat([tables.leads(one).assign(seed=one.seed) for one in mine])
     leads = [each.groupby("seed")["lead"].mean() for _, each in rows.groupby(["reading", "value"])]
+    nearest = tables.nearest_reading(mine, setting)
     return (
         f"{len(effects)} values of a reading, each alone: {_counted(effects, 'add accuracy', 'cost some')}. Semantic "
-        f"selection under {len(leads)} readings: {_counted(leads, 'ahead', 'behind')}. Nearest the paper's slices: "
-        f"{tables.named(tables.nearest_reading(mine, setting))}."
-    )
+        f"selection under {len(leads)} readings: {_counted(leads, 'ahead', 'behind')}."
+    ) + (f" Nearest the paper's slices: {tables.named(nearest)}." if nearest else "")
 
 
 def sensitivity_tasks(found: Found, setting: str) -> str:
