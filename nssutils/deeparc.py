@@ -40,9 +40,9 @@ def units(net: nn.Module, x: Tensor | None = None) -> list[Unit]:
 
 
 def _units(traced: fx.GraphModule) -> list[Unit]:
-    blocks = [_block(traced, node) for node in _joins(traced)]
-    if blocks:
-        return blocks
+    # Of several additions in one block, as a transformer's layers have, the last is what the block gives.
+    if blocks := {block.name: block for block in (_block(traced, node) for node in _joins(traced))}:
+        return list(blocks.values())
     found = []
     for layer in neurons.layers_of(traced).values():
         chain = [node for node in traced.graph.nodes if node.name == layer.weighted]

@@ -21,8 +21,18 @@ class PruningError(NssError):
 
 
 def prunable(net: nn.Module) -> dict[str, nn.Module]:
-    """The modules whose weights are pruned, by name: Conv2d and Linear, without their biases."""
-    return {name: module for name, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
+    """The modules whose weights are pruned, by name: Conv2d and Linear, without their biases.
+
+    Not those of attention: nn.MultiheadAttention reads the weights of its output projection past that module's own
+    forward(), where torch.nn.utils.prune masks them.
+    """
+    attention = [module for module in net.modules() if isinstance(module, nn.MultiheadAttention)]
+    read = {id(each) for module in attention for each in module.modules()}
+    return {
+        name: module
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear) and id(module) not in read
+    }
 
 
 def weights(net: nn.Module) -> dict[str, Tensor]:

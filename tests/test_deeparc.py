@@ -260,3 +260,12 @@ def test_deeparc_s_repair_trains_its_units_only_and_lowers_its_loss(thin):
     assert loss(further) < loss(net)
     with pytest.raises(NssError, match="no units given to repair"):
         readaptation.repair_units(copy.deepcopy(net), x, moved, y, [])
+
+
+def test_a_transformers_layer_is_one_unit():
+    """Its two additions were two units of one name, and what DeepArc trains could not be told."""
+    net = models.build(settings.get("vit-cifar10", "smoke", width=0.125)).eval()
+    found = deeparc.units(net)
+    assert len(found) == len(net.encoder.layers) and len({unit.name for unit in found}) == len(found)
+    x = torch.rand(8, net.conv_proj.in_channels, net.image_size, net.image_size)
+    assert len(readaptation.critical_units(net, x, (x + 0.1).clamp(max=1), 0.99)) <= len(found)

@@ -160,3 +160,16 @@ def test_some_weight_survives(pruner):
     net = nn.Sequential(nn.Linear(4, 2))
     with pytest.raises(pruning.PruningError, match=r"share 0.99 of 8 weights leaves none"):
         pruning.prune(net, pruner, 0.99)
+
+
+def test_a_pruned_transformer_learns():
+    """Attention reads its output projection's weights past the module's forward(), where masks would act: torch then
+    refused to go back through them a second time."""
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    net = pruning.prune(nn.Sequential(layer, nn.Flatten(), nn.Linear(24, 3)), "glob", 0.5)
+    assert list(pruning.prunable(net)) == ["0.linear1", "0.linear2", "2"]
+    optimiser = torch.optim.SGD(net.parameters(), 0.1)
+    for _ in range(2):
+        net(torch.rand(4, 3, 8)).sum().backward()
+        optimiser.step()
+    assert all((net.get_submodule(name).weight[~mask] == 0).all() for name, mask in pruning.masks(net).items())

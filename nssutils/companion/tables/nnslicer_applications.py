@@ -12,6 +12,7 @@ from nssutils.companion.fragments import beside_paper, peer_numbers, peer_table
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import interval, or_nothing
 
+PRINTED_FOR = "resnet10-cifar10"
 FEATURES = ("synapses", "inner synapses", "synapses, all outputs", "neurons", "feature map")
 BY_ATTACK = ("synapses", "synapses, all outputs", "neurons", "feature map")  # as many as a page is wide
 PRINTED = {"nnslicer": "NNSlicer", "featuremap": "FeatureMap", "effectivepath": "EffectivePath"}
@@ -51,9 +52,9 @@ def nnslicer_table4(found: list[Result], label: str) -> Markdown:
 
 
 def _paper(found: Sequence[Result]) -> pd.DataFrame:
-    """The paper's Table 4 by attack, measure and method; nothing of it at smoke, with which it has nothing to do."""
+    """The paper's Table 4 by attack, measure and method; nothing of it where there is nothing to compare with."""
     printed = peer_table("nnslicer_table4").pivot(index="attack", columns="method", values=list(MEASURES)).astype(float)
-    return printed.iloc[:0] if found[0].preset == "smoke" else printed
+    return printed if _its_network(found) else printed.iloc[:0]
 
 
 def _told(found: Sequence[Result], against: str) -> pd.DataFrame:
@@ -209,5 +210,10 @@ def nnslicer_protected(found: list[Result], label: str) -> Markdown:
 
 
 def _comparable(found: list[Result], value: float | None) -> str | None:
-    """A number as it was read off a figure; None at preset smoke, as tables.common.printed."""
-    return None if value is None or found[0].preset == "smoke" else f"{value:g}"
+    """A number as it was read off a figure, for its network; None at preset smoke, as tables.common.printed."""
+    return None if value is None or not _its_network(found) else f"{value:g}"
+
+
+def _its_network(found: Sequence[Result]) -> bool:
+    """Whether all results are of the network that NNSlicer's paper prints numbers for, at a preset to compare."""
+    return all(one.setting == PRINTED_FOR and one.preset != "smoke" for one in found)
