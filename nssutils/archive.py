@@ -34,7 +34,7 @@ _MADE = {
     nn.Linear: ("in_features", "out_features"), nn.Conv1d: _CONVOLUTION, nn.Conv2d: _CONVOLUTION,
     nn.Conv3d: _CONVOLUTION, nn.BatchNorm1d: _NORM, nn.BatchNorm2d: _NORM, nn.BatchNorm3d: _NORM,
     nn.InstanceNorm2d: _NORM, nn.InstanceNorm3d: _NORM,
-    nn.PReLU: ("num_parameters",), nn.Identity: (), **{kind: ("p",) for kind in operations.DROPOUTS.values()},
+    nn.PReLU: ("num_parameters",), nn.Identity: (), **operations.DRAWN_BY,
 }  # fmt: skip
 _BIASED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _WRITTEN = (

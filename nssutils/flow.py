@@ -121,7 +121,9 @@ class _Follower:
         args, kwargs = fx.map_arg((args, kwargs), lambda n: n if n.graph is self.graph else new(n))
         if node.op == "output":
             return self.graph.output(args[0])
-        return self.graph.create_node(node.op, node.target, args, kwargs, node.name)
+        copied = self.graph.create_node(node.op, node.target, args, kwargs, node.name)
+        copied.meta["of"] = node.name
+        return copied
 
     def _opaque(self, node: fx.Node):
         """An operation of which nothing is known: on its inputs at full width."""
@@ -321,7 +323,8 @@ class _Follower:
 
     def _same(self, node: fx.Node):
         left = self.left[node.args[0]]
-        if any(isinstance(each, torch.dtype) and not each.is_floating_point for each in node.args[1:]):
+        told = (*node.args[1:], *node.kwargs.values())
+        if any(isinstance(each, torch.dtype) and not each.is_floating_point for each in told):
             return self._opaque(node)  # whole numbers
         return (self._copy(node, {node.args[0]: self.small[node.args[0]]}), left) if left else self._opaque(node)
 

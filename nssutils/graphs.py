@@ -136,12 +136,9 @@ def example(net: nn.Module) -> Tensor:
     tried = []
     for shape in shapes:
         x = torch.zeros(2, *shape, dtype=next(net.parameters()).dtype, device="meta")
-        try:
-            _shape_only(net, x)
-        except Exception as error:
-            tried.append(f"{tuple(x.shape)}: {_words(error)}")
-        else:
+        if not (why := fails(net, x)):
             return x
+        tried.append(f"{tuple(x.shape)}: {why}")
     raise operations.UnsupportedNetwork(
         f"{type(net).__name__} took no batch of a usual size ({'; '.join(tried[:2])}). Give an example: x=..."
     )
@@ -156,6 +153,15 @@ def _shape_only(net: nn.Module, x: Tensor):
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), _untouched(net):
         run_ = _Seen(net, {}).run if isinstance(net, fx.GraphModule) else net
         return run_(torch.empty(x.shape, dtype=x.dtype, device=operations.device(net)))
+
+
+def fails(net: nn.Module, x: Tensor) -> str:
+    """Why the network cannot run on a batch such as x, as far as shapes tell; nothing where it can."""
+    try:
+        _shape_only(net, x)
+    except Exception as error:
+        return _words(error)
+    return ""
 
 
 def like(traced: fx.GraphModule) -> tuple[int, ...]:

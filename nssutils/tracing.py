@@ -125,7 +125,7 @@ def _recorded() -> Iterator[None]:
         def apply(*args):
             return function.apply(*args)
 
-        apply.__name__, apply.__module__ = function.__name__, function.__module__
+        apply.__name__, apply.__module__, apply.of = function.__name__, function.__module__, function
         return symbol.tracer.create_proxy("call_function", apply, args, {})
 
     torch.autograd.Function.apply = classmethod(record)

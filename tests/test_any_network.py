@@ -123,6 +123,108 @@ def test_dropout_as_a_function_is_on_again_in_training():
     assert not torch.equal(small.train()(x), small(x))
 
 
+def drawn_in_training(net, x):
+    """Half of the channels, beside others: what is extracted has a graph of its own."""
+    y = torch.cat([net.a(x).relu().view(-1, 8, 8, 8), x], 1)
+    return net.head(net.draw(net, y).mean((2, 3)))
+
+
+def of_training(way, head=11, **parts):
+    net = Written(drawn_in_training, a=nn.Conv2d(3, 8, 3, padding=1), head=nn.Linear(head, 4), draw=way, **parts)
+    return net.double().eval(), {"a": torch.arange(8) % 2 == 0}, torch.rand(3, 3, 8, 8, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda net, y: torch.dropout(y, 0.5, net.training),
+        lambda net, y: torch.nn.functional.feature_alpha_dropout(y, training=net.training),
+        lambda net, y: torch.nn.functional.rrelu(y - 0.5, 0.1, 0.4, net.training),
+        lambda net, y: torch.nn.functional.dropout(y, 0.5 * net.training),
+    ],
+)
+def test_what_draws_in_training_alone_does_so_once_extracted(way, tmp_path):
+    net, masks, x = of_training(way)
+    small = restructuring.extract(net, masks, x=x)
+    assert isinstance(small, torch.fx.GraphModule) and torch.equal(small(x), small(x))
+    restructuring.save(small, tmp_path / "small.safetensors")
+    for one in (small, restructuring.load(tmp_path / "small.safetensors", net)):
+        assert not torch.equal(one.train()(x), one(x))
+
+
+def other_in_training(net, y):
+    return y * 2 if net.training else y
+
+
+def another_constant(net, y):
+    return y * torch.tensor(2.0 if net.training else 1.0)
+
+
+def normalised_by_hand(net, y):
+    return torch.nn.functional.batch_norm(y, net.mean, net.var, training=net.training)
+
+
+def noisy(net, y):
+    return y + torch.randn(11, 1, 1) if net.training else y
+
+
+def dropped_path(net, y):
+    return y * y.new_empty(y.shape[0], *[1] * (y.ndim - 1)).bernoulli_(0.5) if net.training else y
+
+
+def attentive(net, y):
+    q = y.flatten(2)
+    dropout = 0.5 if net.training else 0.0
+    return torch.nn.functional.scaled_dot_product_attention(q, q, q, dropout_p=dropout).view(-1, 11, 8, 8)
+
+
+def counting(net, y):
+    if net.training:
+        net.count.add_(1)
+    return y
+
+
+@pytest.mark.parametrize(
+    "way", [other_in_training, another_constant, normalised_by_hand, noisy, dropped_path, attentive, counting]
+)
+def test_what_a_graph_would_do_in_training_as_in_eval_mode_is_refused(way):
+    net, masks, x = of_training(way)
+    for name, value in (("mean", torch.zeros(11)), ("var", torch.ones(11)), ("count", torch.zeros(1))):
+        net.register_buffer(name, value.double())
+    with pytest.raises(operations.UnsupportedNetwork, match=r"Written does in training mode .* as in eval mode: at '"):
+        restructuring.extract(net, masks, x=x)
+    assert not net.training and net.count == 0 and torch.equal(net.var, torch.ones(11, dtype=torch.float64))
+    restructuring.extract(net, masks, x=x, fold=True)
+
+
+def test_batch_normalisation_that_a_network_keeps_from_training_is_refused():
+    class Kept(Written):
+        def train(self, mode=True):
+            super().train(mode)
+            self.norm.eval()
+            return self
+
+    net, masks, x = of_training(lambda net, y: net.norm(y), norm=nn.BatchNorm2d(11))
+    small = restructuring.extract(net, masks, x=x)
+    small.train()(x)
+    assert small.norm.running_mean.abs().sum() > 0
+    net.__class__ = Kept
+    with pytest.raises(operations.UnsupportedNetwork, match="'norm' stays in eval mode by its train"):
+        restructuring.extract(net, masks, x=x)
+
+
+def test_auxiliary_outputs_that_cannot_read_what_is_smaller_are_refused():
+    def forward(net, x):
+        y = net.a(x).relu()
+        return (net.head(y), net.other(y)) if net.training else net.head(y)
+
+    net, x = Written(forward, a=nn.Linear(5, 6), head=nn.Linear(6, 4), other=nn.Linear(6, 4)).eval(), torch.rand(2, 5)
+    masks = {"a": torch.arange(6) < 3}
+    with pytest.raises(operations.UnsupportedNetwork, match="in training mode the extracted Written cannot run"):
+        restructuring.extract(net, masks, x=x)
+    assert restructuring.extract(net, masks, x=x, fold=True)(x).shape == (2, 4)
+
+
 @pytest.mark.parametrize("off", [False, True])
 def test_what_is_computed_without_gradients_gets_none_once_extracted(off):
     class Frozen(nn.Module):
