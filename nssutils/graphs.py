@@ -119,6 +119,17 @@ def unwrapped(net: nn.Module) -> nn.Module:
             return net
 
 
+def put(net: nn.Module, others: dict[str, nn.Module]) -> None:
+    """Put each of the modules in the place of the one of its name, under every name that this has."""
+    names: dict[nn.Module, list[str]] = {}
+    for name, module in net.named_modules(remove_duplicate=False):
+        names.setdefault(module, []).append(name)
+    places = {name: same for same in names.values() for name in same}
+    for name, module in others.items():
+        for place in places.get(name, [name]):
+            net.set_submodule(place, module)
+
+
 def example(net: nn.Module) -> Tensor:
     """A batch of two such as the network takes, on the meta device: guessed from its first weighted module, and
     for images by trying usual sizes. Raises UnsupportedNetwork where none passes."""

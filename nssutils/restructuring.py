@@ -62,12 +62,10 @@ def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, 
 
 def _copied(net: nn.Module, others: dict[str, nn.Module]) -> nn.Module:
     """A copy of the network with other modules in the place of some, whose own tensors are not copied."""
-    modules = [module for name, module in net.named_modules(remove_duplicate=False) if name not in others]
-    held = {id(tensor) for module in modules for tensor in _own(module)}
+    held = {id(tensor) for name, module in net.named_modules() if name not in others for tensor in _own(module)}
     gone = [tensor for name in others for tensor in _own(net.get_submodule(name))]
     copied = copy.deepcopy(net, {id(tensor): tensor for tensor in gone if id(tensor) not in held})
-    for name, module in others.items():
-        copied.set_submodule(name, module)
+    graphs.put(copied, others)
     return copied
 
 
@@ -100,6 +98,8 @@ def _smaller(module: nn.Module, left: flow.Smaller) -> nn.Module:
         bias = torch.zeros(len(rows)) if module.bias is None else module.bias.detach().cpu()
         with torch.no_grad():
             new.bias.copy_((bias if left.shift is None else bias.double() + left.shift)[rows])
+        new.bias.requires_grad_((module.weight if module.bias is None else module.bias).requires_grad)
+    new.weight.requires_grad_(module.weight.requires_grad)
     return new.train(module.training)
 
 
@@ -268,17 +268,19 @@ def _cut_gradients(small: fx.GraphModule, traced: fx.GraphModule, without: set[s
 
 def _fold(small: nn.Module, traced: fx.GraphModule) -> None:
     """Multiply each batch normalisation into the weighted layer that it alone reads; `traced` says what reads what."""
+    called, folded = [node.target for node in traced.graph.nodes], {}
     for node in traced.graph.nodes:
         is_norm = node.op == "call_module" and operations.kind(traced, node) == "norm"
         source = node.all_input_nodes[0] if is_norm else None
         if source is None or operations.kind(traced, source) != "weighted" or len(source.users) > 1:
             continue
         weighted, norm = small.get_submodule(source.target), small.get_submodule(node.target)
-        if norm.running_mean is None or len(norm.running_mean) != len(weighted.weight):
+        once = called.count(source.target) == called.count(node.target) == 1
+        if not once or norm.running_mean is None or len(norm.running_mean) != len(weighted.weight):
             continue
         fuse = fusion.fuse_linear_bn_eval if isinstance(weighted, nn.Linear) else fusion.fuse_conv_bn_eval
-        for path, module in ((source.target, fuse(weighted, norm)), (node.target, nn.Identity())):
-            small.set_submodule(path, module)
+        folded |= {source.target: fuse(weighted, norm), node.target: nn.Identity()}
+    graphs.put(small, folded)
 
 
 @torch.no_grad()
