@@ -39,7 +39,8 @@ class Symbolic(fx.Tracer):
     def create_args_for_root(self, forward, is_module: bool, concrete_args=None):
         """forward() on one symbol, whatever else it takes at its default."""
         own = vars(self.root).get("forward")  # put in the place of its class's
-        replaced = inspect.isroutine(own)
+        own = getattr(own, "own", own)  # where it is masked at the time, what stands behind the masks
+        replaced = own is not None
         first, *others = list(inspect.signature(own if replaced else forward).parameters.values())[not replaced :]
         named = [p for p in others if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         needed = [p.name for p in named if p.default is p.empty]
