@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from nssutils import operations
+from nssutils import operations, tracing
 
 
 @dataclass(frozen=True)
@@ -669,6 +669,8 @@ def _regrouped(before: list[int], after: list[int], left: Left) -> Left | None:
         if left.axis + inner > stop_in:
             return None
         sizes, out = before[start_in:stop_in], after[start_out:stop_out]
+        if len(sizes) > 1 and any(size % tracing.BATCH == 0 for size in sizes if size):
+            return None  # all samples' neurons along one axis: how many, the batch says
         if sizes == out and inner == 1:
             return Left(start_out + left.axis - start_in, left.kept, left.fill)
         place = [1] * (left.axis - start_in) + list(left.kept.shape) + [1] * (stop_in - left.axis - inner)

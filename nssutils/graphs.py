@@ -181,8 +181,9 @@ def like(traced: fx.GraphModule) -> tuple[int, ...]:
 
 
 def shapes(traced: fx.GraphModule, x: Tensor | None = None) -> fx.GraphModule:
-    """The traced network with `meta["shape"]` on each node: a tensor's torch.Size for a batch of 13, a tuple of such
-    for several, a number for a size, None for the rest. Done once; `x` is an example, guessed where none is given."""
+    """The traced network with `meta["shape"]` on each node: a tensor's torch.Size for a batch of `tracing.BATCH`, a
+    tuple of such for several, a number for a size, None for the rest. Done once; `x` is an example, guessed where none
+    is given."""
     nodes = list(traced.graph.nodes)
     if "shape" in nodes[0].meta:
         return traced

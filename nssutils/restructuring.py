@@ -155,7 +155,8 @@ def _check_training(net: nn.Module, small: nn.Module, traced: fx.GraphModule, x:
     """Raise UnsupportedNetwork where modules that training mode alone calls, as auxiliary outputs, cannot read what is
     smaller now."""
     read = {node.target for node in traced.graph.nodes if node.op in ("call_module", "get_attr")}
-    if all(name in read or name.rpartition(".")[0] in read for name, _ in net.named_parameters()):
+    within = (itertools.accumulate(name.split("."), "{}.{}".format) for name, _ in net.named_parameters())
+    if all(not read.isdisjoint(paths) for paths in within):
         return
     fails = graphs.fails(small.train(), x)
     small.eval()

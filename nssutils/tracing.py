@@ -156,7 +156,9 @@ def is_leaf(module: nn.Module) -> bool:
 
 
 # A batch that no other size of a network is likely to be a multiple of: it tells the batch's sizes from all others.
-BATCH = 13
+# Only shapes are made of it, no values.
+BATCH = 10_007
+OTHERS = (1, 2, 5040)  # batches at which forward() is to go the same way; many numbers divide the last one
 
 
 class Concrete(Symbolic):
@@ -166,10 +168,9 @@ class Concrete(Symbolic):
         super().__init__()
         self.mode = FakeTensorMode(allow_non_fake_inputs=True)
         self.like, self.computing = x, False
+        self.at: dict[int, dict[fx.Node, object]] = {n: {} for n in OTHERS}  # what nodes give for other batches
 
     def trace(self, net: nn.Module, *args) -> fx.Graph:
-        with self.mode:
-            self.x = torch.empty(BATCH, *self.like.shape[1:], dtype=self.like.dtype, device=operations.device(net))
         _tell_einops()
         with _factories():
             return super().trace(net, *args)
@@ -196,16 +197,48 @@ class Concrete(Symbolic):
 
     def _of(self, node: fx.Node):
         # A tensor that forward() makes by itself becomes a node without ado.
-        return node.meta["beside"] if "beside" in node.meta else self._value(node)
+        if "beside" not in node.meta:
+            self._value(node)
+        return node.meta["beside"]
 
     def _value(self, node: fx.Node):
         """What the node gives on the example, as a shape without values."""
-        args, kwargs = fx.map_arg((node.args, node.kwargs), self._of)
+        node.meta["beside"] = self._computed(node, BATCH, self._of)
+        return node.meta["beside"]
+
+    def settled(self, node: fx.Node, read: Callable):
+        """What `read` says of the node's value, if it says the same for batches of every size."""
+        said = read(self._of(node))
+        for batch in OTHERS:
+            try:
+                other = read(self._at(node, batch))
+            except Exception:  # forward() does not get here with such a batch
+                continue
+            if other != said:
+                raise operations.UnsupportedNetwork("forward() goes on by a number that depends on the batch")
+        return said
+
+    def _at(self, node: fx.Node, batch: int):
+        """The node's value for another batch."""
+        known, ahead, needed = self.at[batch], [node], set()
+        while ahead:
+            here = ahead.pop()
+            if here not in known and here not in needed:
+                needed.add(here)
+                ahead += here.all_input_nodes
+        for each in self.graph.nodes:
+            if each in needed:
+                known[each] = self._computed(each, batch, known.get)
+        return known[node]
+
+    def _computed(self, node: fx.Node, batch: int, of: Callable):
+        args, kwargs = fx.map_arg((node.args, node.kwargs), of)
         self.computing = True
         try:
             with self.mode, torch.no_grad():
                 if node.op == "placeholder":
-                    value = self.x
+                    shape = (batch, *self.like.shape[1:])
+                    value = torch.empty(shape, dtype=self.like.dtype, device=operations.device(self.root))
                 elif operations.alike(self.root, node):
                     value = args[0] if args else kwargs["input"]
                 elif node.op == "get_attr":
@@ -220,20 +253,21 @@ class Concrete(Symbolic):
                     value = None
         finally:
             self.computing = False
-        node.meta["beside"] = value
         return value
 
     def to_bool(self, proxy):
         if isinstance(proxy.value, Tensor):
             return super().to_bool(proxy)  # raises: a path that depends on values
-        return bool(proxy.value)
+        return self.settled(proxy.node, bool)
 
     def iter(self, proxy):
         if isinstance(proxy.value, Tensor):
             if len(proxy.value) % BATCH == 0:
                 raise operations.UnsupportedNetwork("forward() takes a batch apart, sample by sample")
             return iter(proxy[i] for i in range(len(proxy.value)))
-        return iter([proxy[i] for i in range(len(proxy.value))])
+        # Parts that have the batch as a whole are as many for each; it is faster not to look.
+        whole = all(isinstance(part, Tensor) and any(n % BATCH == 0 for n in part.shape) for part in proxy.value)
+        return iter([proxy[i] for i in range(len(proxy.value) if whole else self.settled(proxy.node, len))])
 
 
 # What an example tells of a tensor, beside its shape.
@@ -272,15 +306,15 @@ class _Beside(_Symbol):
     def __len__(self) -> int:
         if isinstance(self.value, Tensor) and len(self.value) % BATCH == 0:
             raise operations.UnsupportedNetwork("forward() asks for the length of a batch to go on by")
-        return len(self.value)
+        return self.tracer.settled(self.node, len)
 
     def __int__(self) -> int:
         return self.__index__()
 
     def __index__(self) -> int:
-        if isinstance(self.value, Tensor) or self.value % BATCH == 0:
-            raise operations.UnsupportedNetwork("forward() goes on by a number that depends on the batch")
-        return int(self.value)
+        if isinstance(self.value, Tensor):
+            raise operations.UnsupportedNetwork("forward() takes a number out of a tensor")
+        return self.tracer.settled(self.node, int)
 
 
 class _Sizes(tuple):

@@ -5,6 +5,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -366,6 +367,80 @@ def test_what_a_graph_would_get_wrong_is_refused(forward, message):
     net = Written(forward, a=nn.Conv2d(3, 6, 3), head=nn.Linear(6, 4))
     with pytest.raises(neurons.UnsupportedNetwork, match=message):
         contribution.score(net, torch.rand(3, 3, 8, 8), torch.tensor([0, 1, 2]), "avg")
+
+
+def of_batch(way):
+    def forward(net, x):
+        return net.head(way(x, F.adaptive_avg_pool2d(net.a(x).relu(), 1)))
+
+    return Written(forward, a=nn.Conv2d(3, 6, 3), head=nn.Linear(6, 4)).eval()
+
+
+def alone(x, y):
+    y = y.squeeze()
+    return y.unsqueeze(0) if x.shape[0] == 1 else y
+
+
+def centred(x, y):
+    y = y.flatten(1)
+    return y - y.mean(0) if x.shape[0] > 1 else y
+
+
+def by_fours(x, y):
+    return y.flatten(1) * (2 if x.shape[0] % 4 == 0 else 1)
+
+
+def by_halves(x, y):
+    for _ in range(x.shape[0] // 2):
+        y = y / 2
+    return y.flatten(1)
+
+
+def sample_by_sample(x, y):
+    return torch.stack([each.flatten() * 2 for each in y.unbind(0)])
+
+
+@pytest.mark.parametrize("way", [alone, centred, by_fours, by_halves, sample_by_sample])
+def test_a_path_that_depends_on_the_batch_s_size_is_refused(way):
+    net, x = of_batch(way), torch.rand(5, 3, 8, 8)
+    with pytest.raises(neurons.UnsupportedNetwork, match="depends on the batch"):
+        neurons.layers(net, x)
+
+
+def test_what_a_batch_of_any_size_agrees_to_is_read_off():
+    def checked(x, y):
+        assert x.shape[0] > 0 and len(x.shape) == 4 and x.numel() // x.shape[0] == 192
+        return y.flatten(1)
+
+    net, x = of_batch(checked), torch.rand(5, 3, 8, 8)
+    with neurons.masked(net, {"a": torch.ones(6, dtype=torch.bool)}):
+        for n in (1, 2, 5):
+            torch.testing.assert_close(net(x[:n]), Written.forward(net, x[:n]))
+
+
+@pytest.mark.parametrize("rows", [13, 26, 104])
+def test_rows_are_not_taken_for_the_batch(rows):
+    def forward(net, x):
+        y = net.a(x).relu()
+        return net.head(torch.stack([y[:, :, i].mean(2) for i in range(y.shape[2])], 1).mean(1))
+
+    net, x = Written(forward, a=nn.Conv2d(3, 6, 1), head=nn.Linear(6, 4)).eval(), torch.rand(2, 3, rows, 2)
+    small = restructuring.extract(net, {"a": torch.arange(6) < 3}, x=x)
+    assert small.a.out_channels == 3
+
+
+def test_neurons_of_all_samples_along_one_axis_are_left_whole():
+    def forward(net, x):
+        y = net.a(x).relu()
+        n, c, h, w = y.shape
+        return net.head(y.reshape(n * c, h * w).softmax(1).reshape(n, c, h * w).amax(2))
+
+    net, x = Written(forward, a=nn.Conv2d(3, 6, 1), head=nn.Linear(6, 4)).double().eval(), torch.rand(2, 3, 8, 8)
+    x, masks = x.double(), {"a": torch.arange(6) < 3}
+    small = restructuring.extract(net, masks, x=x)
+    with neurons.masked(net, masks):
+        for n in (1, 2):
+            torch.testing.assert_close(small(x[:n]), net(x[:n]), rtol=1e-9, atol=1e-9)
 
 
 def test_numbers_out_of_tensors_are_refused():
