@@ -71,7 +71,10 @@ def seen(net: nn.Module, x: Tensor) -> fx.GraphModule:
 
 def differ(wanted, found) -> str:
     """How far two outputs are apart, tensors or several of them; nothing where they agree to half their digits."""
-    for a, b in zip(_tensors(wanted), _tensors(found), strict=True):
+    ones, others = _tensors(wanted), _tensors(found)
+    if len(ones) != len(others):
+        return f"they are {len(ones)} and {len(others)} tensors"
+    for a, b in zip(ones, others, strict=True):
         if a.shape != b.shape:
             return f"they are {tuple(a.shape)} and {tuple(b.shape)}"
         if a.is_floating_point() and a.numel():

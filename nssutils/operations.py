@@ -137,6 +137,12 @@ def kind(traced: fx.GraphModule, node: fx.Node) -> str:
     return "other" if found == "number" else found
 
 
+def known(op: str, target) -> bool:
+    """Whether a function or method is one that has a kind."""
+    table = {"call_function": FUNCTIONS, "call_method": _METHODS}[op]
+    return target in _POWERS or any(target in targets for targets in table.values())
+
+
 # What draws at random in training alone, as a function, and the module that does the same.
 DROPOUTS = {
     F.dropout: nn.Dropout, F.dropout1d: nn.Dropout1d, F.dropout2d: nn.Dropout2d, F.dropout3d: nn.Dropout3d,

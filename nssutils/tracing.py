@@ -27,12 +27,13 @@ class Symbolic(fx.Tracer):
         with _answered(), _recorded(), torch.enable_grad():
             return super().trace(net, *args)
 
-    def create_proxy(self, *args, **options):
+    def create_proxy(self, op, target, args, kwargs, *more, **options):
         if _autocast() != self.precision:
             raise operations.UnsupportedNetwork(
                 "forward() turns autocast on or off on its way; expected around the call: with autocast(): net(x)"
             )
-        proxy = super().create_proxy(*args, **options)
+        args, kwargs = positional(self.root, op, target, args, kwargs)
+        proxy = super().create_proxy(op, target, args, kwargs, *more, **options)
         proxy.node.meta["no_grad"] = not torch.is_grad_enabled()
         return proxy
 
@@ -67,6 +68,29 @@ class Symbolic(fx.Tracer):
     def has(self, proxy: fx.Proxy, name: str) -> bool:
         """Whether what a symbol stands for has an attribute that tensors lack."""
         return hasattr(self.type_of(proxy), name)
+
+
+# What torch's functions call the operands that rules look for in their places, and numpy's words for some arguments.
+_FIRST, _SECOND = ("input", "tensors", "tensor", "query"), ("other", "mat2", "exponent", "shape")
+_NUMPYS = {"axis": "dim", "keepdims": "keepdim"}
+
+
+def positional(root: nn.Module, op: str, target, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    """The arguments of a call with its operands in their places, whether they were given by name or not."""
+    if not kwargs or op not in ("call_module", "call_function", "call_method"):
+        return args, kwargs
+    kwargs = dict(kwargs)
+    if op == "call_module":
+        first = next(iter(inspect.signature(root.get_submodule(target).forward).parameters), None)
+        return ((kwargs.pop(first),), kwargs) if not args and first in kwargs else (args, kwargs)
+    if not operations.known(op, target):
+        return args, kwargs
+    kwargs = {_NUMPYS.get(name, name): value for name, value in kwargs.items()}
+    for i, names in enumerate((_FIRST, _SECOND)):
+        given = next((name for name in names if name in kwargs), None)
+        if given is not None and len(args) == i:
+            args = (*args, kwargs.pop(given))
+    return args, kwargs
 
 
 class _Symbol(fx.Proxy):
@@ -371,6 +395,9 @@ def functional(traced: fx.GraphModule) -> fx.GraphModule:
     """The graph with values that an operation changes in place read from that operation by all who come after."""
     order, moved = {node: i for i, node in enumerate(traced.graph.nodes)}, False
     for node in list(traced.graph.nodes):
+        args, kwargs = positional(traced, node.op, node.target, node.args, node.kwargs)
+        if kwargs != node.kwargs:  # of a graph that a user read off
+            node.args, node.kwargs, moved = args, kwargs, True
         if node.kwargs.get("out") is not None or node.target in (operator.setitem, operator.delitem):
             raise operations.UnsupportedNetwork(
                 f"{node.name!r} writes into a tensor; expected a forward() that makes new ones."

@@ -443,6 +443,17 @@ def test_neurons_of_all_samples_along_one_axis_are_left_whole():
             torch.testing.assert_close(small(x[:n]), net(x[:n]), rtol=1e-9, atol=1e-9)
 
 
+def test_whole_numbers_by_name_are_as_they_are():
+    net = Written(
+        lambda n, x: n.head((n.a(x).relu() * 9).to(dtype=torch.int64).to(x)), a=nn.Linear(5, 6), head=nn.Linear(6, 4)
+    )
+    net, x = net.double().eval(), torch.rand(3, 5, dtype=torch.float64)
+    masks = {"a": torch.arange(6) < 3}
+    small = restructuring.extract(net, masks, x=x)
+    with neurons.masked(net, masks):
+        torch.testing.assert_close(small(x), net(x))
+
+
 def test_numbers_out_of_tensors_are_refused():
     net = Written(lambda n, x: n.head(n.a(x).relu() * x.max().item()), a=nn.Linear(5, 6), head=nn.Linear(6, 4))
     with pytest.raises(neurons.UnsupportedNetwork, match="takes numbers out of tensors"):

@@ -194,6 +194,28 @@ def test_what_computes_otherwise_under_the_same_names_is_refused():
         heads.opened(Tokens(Other()).eval(), torch.rand(2, 5, 6))
 
 
+def test_several_outputs_are_compared_one_by_one():
+    class Several(Called):
+        def forward(self, x):
+            y = super().forward(x)
+            return {"out": y, "twice": 2 * y}
+
+    net, x = Several(attention()).double().eval(), torch.rand(2, 5, 6, dtype=torch.float64)
+    other = heads.opened(net, x)
+    small = heads.extract(other, {"mixing.heads": torch.arange(HEADS) > 0}, x)
+    assert small(x).keys() == {"out", "twice"}
+
+
+def test_a_network_that_goes_on_with_attention_s_weights_is_refused():
+    class Weights(Tokens):
+        def forward(self, x):
+            x = self.embed(x)
+            return self.head((self.mixing(x, x, x)[1] @ x).mean(1))
+
+    with pytest.raises(heads.HeadError, match="gives other outputs: it fails with "):
+        heads.opened(Weights(attention()).eval(), torch.rand(2, 5, 6))
+
+
 def test_tokens_may_come_first():
     torch.manual_seed(0)
     net = Tokens(nn.MultiheadAttention(WIDTH, HEADS), first=False).eval()
