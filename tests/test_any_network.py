@@ -445,7 +445,7 @@ def test_neurons_of_all_samples_along_one_axis_are_left_whole():
 
 def test_whole_numbers_by_name_are_as_they_are():
     net = Written(
-        lambda n, x: n.head((n.a(x).relu() * 9).to(dtype=torch.int64).to(x)), a=nn.Linear(5, 6), head=nn.Linear(6, 4)
+        lambda n, x: n.head((n.a(x).relu() + 0.7).to(dtype=torch.int64).to(x)), a=nn.Linear(5, 6), head=nn.Linear(6, 4)
     )
     net, x = net.double().eval(), torch.rand(3, 5, dtype=torch.float64)
     masks = {"a": torch.arange(6) < 3}
