@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import fx, nn
+from torch.nn.utils import prune
 
 from nssutils import graphs, operations, sealed
 from nssutils.errors import NssError
@@ -34,7 +35,7 @@ _MADE = {
     nn.Linear: ("in_features", "out_features"), nn.Conv1d: _CONVOLUTION, nn.Conv2d: _CONVOLUTION,
     nn.Conv3d: _CONVOLUTION, nn.BatchNorm1d: _NORM, nn.BatchNorm2d: _NORM, nn.BatchNorm3d: _NORM,
     nn.InstanceNorm2d: _NORM, nn.InstanceNorm3d: _NORM,
-    nn.PReLU: ("num_parameters",), nn.Identity: (), **{kind: ("p",) for kind in operations.DROPOUTS.values()},
+    nn.PReLU: ("num_parameters",), nn.Identity: (), **operations.DRAWN_BY,
 }  # fmt: skip
 _BIASED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _WRITTEN = (
@@ -74,9 +75,20 @@ def save(small: nn.Module, path: str | Path) -> None:
             if isinstance(module, _BIASED):
                 arguments["bias"] = module.bias is not None
             modules[name] = [type(module).__name__, arguments]
+    parameters, first = dict(small.named_parameters(remove_duplicate=False)), {}
+    for name, parameter in parameters.items():
+        first.setdefault(parameter, name)
     described = {
         "modules": modules,
-        "parameters": [name for name, _ in small.named_parameters()],
+        "parameters": list(parameters),
+        "frozen": [name for name, parameter in parameters.items() if not parameter.requires_grad],
+        "tied": {name: first[parameter] for name, parameter in parameters.items() if first[parameter] != name},
+        "pruned": [
+            f"{name}.{hook._tensor_name}".removeprefix(".")
+            for name, module in small.named_modules()
+            for hook in module._forward_pre_hooks.values()
+            if isinstance(hook, prune.BasePruningMethod)
+        ],
         "graph": _written(small.graph) if isinstance(small, fx.GraphModule) else None,
     }
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in small.state_dict().items()}
@@ -99,10 +111,8 @@ def load(path: str | Path, net: nn.Module) -> nn.Module:
     small = copy.deepcopy(graphs.unwrapped(net))
     kinds = {kind.__name__: kind for kind in _MADE}
     try:
-        for name, (kind, arguments) in described["modules"].items():
-            small.set_submodule(name, kinds[kind](**arguments))
-        for name, tensor in tensors.items():
-            _placed(small, name, tensor, name in described["parameters"])
+        graphs.put(small, {name: kinds[kind](**how) for name, (kind, how) in described["modules"].items()})
+        _place(small, tensors, described)
         if described["graph"] is not None:
             small = fx.GraphModule(small, _read(described["graph"]), type(small).__name__)
         small.load_state_dict(tensors)
@@ -117,14 +127,30 @@ def load(path: str | Path, net: nn.Module) -> nn.Module:
     return small.to(where).eval()
 
 
-def _placed(root: nn.Module, name: str, tensor: torch.Tensor, is_parameter: bool) -> None:
-    """Give the module a parameter or buffer of this shape and precision, where it has another or none."""
-    owner_name, _, own = name.rpartition(".")
-    owner = root.get_submodule(owner_name)
-    if is_parameter:
-        owner.register_parameter(own, nn.Parameter(tensor.clone(), tensor.is_floating_point()))
-    else:
-        owner.register_buffer(own, tensor.clone())
+def _place(root: nn.Module, tensors: dict[str, torch.Tensor], described: dict) -> None:
+    """Give each module its parameters and buffers in this shape and precision, where it has others or none."""
+    # Files of before these were written have none of them.
+    frozen, tied, pruned = (described.get(each, ()) for each in ("frozen", "tied", "pruned"))
+    of = {f"{name}_orig": name for name in pruned}  # which module's tensor a parameter is until it is pruned
+
+    def owner(name: str) -> tuple[nn.Module, str]:
+        path, _, own = name.rpartition(".")
+        return root.get_submodule(path), own
+
+    for name, tensor in tensors.items():
+        if name in tied or (name.endswith("_mask") and name.removesuffix("_mask") in pruned):
+            continue
+        module, own = owner(of.get(name, name))
+        if name in described["parameters"]:
+            learns = tensor.is_floating_point() and name not in frozen
+            module.register_parameter(own, nn.Parameter(tensor.clone(), learns))
+        else:
+            module.register_buffer(own, tensor.clone())
+    for name in tied:
+        module, own = owner(of.get(name, name))
+        module.register_parameter(own, operations.attribute(root, of.get(tied[name], tied[name])))
+    for name in pruned:
+        prune.custom_from_mask(*owner(name), tensors[f"{name}_mask"])
 
 
 def _written(graph: fx.Graph) -> list:

@@ -15,8 +15,11 @@ WARM_UP = 3  # turns before time counts: the first ones choose algorithms and fi
 
 
 def size(net: nn.Module) -> int:
-    """Bytes of the network's state dict as a safetensors file: parameters, buffers and the file's header."""
-    return len(save({name: tensor.contiguous() for name, tensor in net.state_dict().items()}))
+    """Bytes of the network's state dict as a safetensors file: parameters, buffers and the file's header. A tensor that
+    the network has under several names counts once."""
+    first = {id(tensor): name for name, tensor in reversed(net.state_dict(keep_vars=True).items())}
+    tensors = net.state_dict()
+    return len(save({name: tensors[name].clone().contiguous() for name in reversed(first.values())}))
 
 
 @torch.no_grad()

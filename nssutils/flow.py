@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from nssutils import operations
+from nssutils import operations, tracing
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,9 @@ class _Follower:
         args, kwargs = fx.map_arg((args, kwargs), lambda n: n if n.graph is self.graph else new(n))
         if node.op == "output":
             return self.graph.output(args[0])
-        return self.graph.create_node(node.op, node.target, args, kwargs, node.name)
+        copied = self.graph.create_node(node.op, node.target, args, kwargs, node.name)
+        copied.meta["of"] = node.name
+        return copied
 
     def _opaque(self, node: fx.Node):
         """An operation of which nothing is known: on its inputs at full width."""
@@ -370,7 +372,8 @@ class _Follower:
 
     def _same(self, node: fx.Node):
         left = self.left[node.args[0]]
-        if any(isinstance(each, torch.dtype) and not each.is_floating_point for each in node.args[1:]):
+        told = (*node.args[1:], *node.kwargs.values())
+        if any(isinstance(each, torch.dtype) and not each.is_floating_point for each in told):
             return self._opaque(node)  # whole numbers
         return (self._copy(node, {node.args[0]: self.small[node.args[0]]}), left) if left else self._opaque(node)
 
@@ -718,6 +721,8 @@ def _regrouped(before: list[int], after: list[int], left: Left) -> Left | None:
         if left.axis + inner > stop_in:
             return None
         sizes, out = before[start_in:stop_in], after[start_out:stop_out]
+        if len(sizes) > 1 and any(size % tracing.BATCH == 0 for size in sizes if size):
+            return None  # all samples' neurons along one axis: how many, the batch says
         if sizes == out and inner == 1:
             return Left(start_out + left.axis - start_in, left.kept, left.fill)
         place = [1] * (left.axis - start_in) + list(left.kept.shape) + [1] * (stop_in - left.axis - inner)

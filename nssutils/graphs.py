@@ -80,7 +80,10 @@ def seen(net: nn.Module, x: Tensor) -> fx.GraphModule:
 
 def differ(wanted, found) -> str:
     """How far two outputs are apart, tensors or several of them; nothing where they agree to half their digits."""
-    for a, b in zip(_tensors(wanted), _tensors(found), strict=True):
+    ones, others = _tensors(wanted), _tensors(found)
+    if len(ones) != len(others):
+        return f"they are {len(ones)} and {len(others)} tensors"
+    for a, b in zip(ones, others, strict=True):
         if a.shape != b.shape:
             return f"they are {tuple(a.shape)} and {tuple(b.shape)}"
         if a.is_floating_point() and a.numel():
@@ -128,6 +131,17 @@ def unwrapped(net: nn.Module) -> nn.Module:
             return net
 
 
+def put(net: nn.Module, others: dict[str, nn.Module]) -> None:
+    """Put each of the modules in the place of the one of its name, under every name that this has."""
+    names: dict[nn.Module, list[str]] = {}
+    for name, module in net.named_modules(remove_duplicate=False):
+        names.setdefault(module, []).append(name)
+    places = {name: same for same in names.values() for name in same}
+    for name, module in others.items():
+        for place in places.get(name, [name]):
+            net.set_submodule(place, module)
+
+
 def example(net: nn.Module) -> Tensor:
     """A batch of two such as the network takes, on the meta device: guessed from its first weighted module, and
     for images by trying usual sizes. Raises UnsupportedNetwork where none passes."""
@@ -145,12 +159,9 @@ def example(net: nn.Module) -> Tensor:
     tried = []
     for shape in shapes:
         x = torch.zeros(2, *shape, dtype=next(net.parameters()).dtype, device="meta")
-        try:
-            _shape_only(net, x)
-        except Exception as error:
-            tried.append(f"{tuple(x.shape)}: {_words(error)}")
-        else:
+        if not (why := fails(net, x)):
             return x
+        tried.append(f"{tuple(x.shape)}: {why}")
     raise operations.UnsupportedNetwork(
         f"{type(net).__name__} took no batch of a usual size ({'; '.join(tried[:2])}). Give an example: x=..."
     )
@@ -167,14 +178,24 @@ def _shape_only(net: nn.Module, x: Tensor):
         return run_(torch.empty(x.shape, dtype=x.dtype, device=operations.device(net)))
 
 
+def fails(net: nn.Module, x: Tensor) -> str:
+    """Why the network cannot run on a batch such as x, as far as shapes tell; nothing where it can."""
+    try:
+        _shape_only(net, x)
+    except Exception as error:
+        return _words(error)
+    return ""
+
+
 def like(traced: fx.GraphModule) -> tuple[int, ...]:
     """The shape of one sample of the inputs for which a traced network has its `shapes`."""
     return tuple(next(iter(traced.graph.nodes)).meta["shape"][1:])
 
 
 def shapes(traced: fx.GraphModule, x: Tensor | None = None) -> fx.GraphModule:
-    """The traced network with `meta["shape"]` on each node: a tensor's torch.Size for a batch of 13, a tuple of such
-    for several, a number for a size, None for the rest. Done once; `x` is an example, guessed where none is given."""
+    """The traced network with `meta["shape"]` on each node: a tensor's torch.Size for a batch of `tracing.BATCH`, a
+    tuple of such for several, a number for a size, None for the rest. Done once; `x` is an example, guessed where none
+    is given."""
     nodes = list(traced.graph.nodes)
     if "shape" in nodes[0].meta:
         return traced

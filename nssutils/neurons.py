@@ -5,6 +5,8 @@ and activation that follow. What a unit does at several places, as for each toke
 space, as for a channel. The network itself is never changed.
 """
 
+import copy
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -132,10 +134,11 @@ def by_sample(value: Tensor, layer: NeuronLayer, n: int) -> Tensor:
 def masked(net: nn.Module, masks) -> Iterator[nn.Module]:
     """Within the block, `net` computes with every neuron outside the masks at zero, after its activation.
 
-    `masks` is a Slice or {layer: bool (width,)}, True = kept; layers that it does not name are left whole.
+    `masks` is a Slice or {layer: bool (width,)}, True = kept; layers that it does not name are left whole. In a block
+    within a block the masks of both hold.
     """
-    forward = _MaskedForward(net, dict(getattr(masks, "masks", masks)))
-    before = vars(net).get("forward")
+    before, masks = vars(net).get("forward"), dict(getattr(masks, "masks", masks))
+    forward = _MaskedForward(net, masks, before)
     net.forward = forward
     try:
         yield net
@@ -164,20 +167,45 @@ class _MaskedForward:
     """forward() of a masked network. What it does is laid down once for each mode, as the path may depend on it
     (F.dropout), and, where only an example shows the path, for each shape of input."""
 
-    def __init__(self, net: nn.Module, masks: dict[str, Tensor]):
-        self.net, self.masks, self.plans = net, masks, {}
+    def __init__(self, net: nn.Module, masks: dict[str, Tensor], before: Callable | None):
+        """before: the forward() that the network has in the place of its class's, that of a block around, or none."""
+        self.net, self.plans = net, {}
+        around = isinstance(before, _MaskedForward)
+        self.masks = [*(before.masks if around else ()), masks]
+        self.own = before.own if around else before
         try:
             self.plan(None)
         except UnsupportedNetwork:  # one that cannot be read off before there is an input
             pass
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, *args, **kwargs) -> Tensor:
+        x = args[0] if len(args) == 1 and not kwargs else self._input(args, kwargs)
         return graphs.run(*self.plan(x), x)
+
+    def _input(self, args: tuple, kwargs: dict) -> Tensor:
+        """What the network is called with, if all but the first argument is as if it were not given."""
+        signature = inspect.signature(self.own or type(self.net).forward.__get__(self.net))
+        (first, x), *others = signature.bind(*args, **kwargs).arguments.items()
+        for name, value in others:
+            default = signature.parameters[name].default
+            plain = isinstance(value, bool | int | float | str)
+            if value is not default and not (plain and type(value) is type(default) and value == default):
+                raise NssError(
+                    f"a masked {type(self.net).__name__} is called with {name}, expected {first} alone "
+                    "and all else at its default: for another value, call the network by a module around it."
+                )
+        return x
+
+    def __reduce__(self):
+        raise NssError(
+            f"a {type(self.net).__name__} is written to a file while it is masked, expected one outside the block: "
+            "save the network and the masks, or what `restructuring.extract` makes of them."
+        )
 
     def __deepcopy__(self, memo: dict) -> Callable:
         """A copy of a network that is masked at the time is a network of its own, and not masked."""
         copied = memo[id(self.net)]
-        return type(copied).forward.__get__(copied)
+        return copy.deepcopy(self.own, memo) if self.own is not None else type(copied).forward.__get__(copied)
 
     def plan(self, x: Tensor | None) -> tuple[fx.GraphModule, dict]:
         """The traced network and what to do at each masked site."""
@@ -186,19 +214,24 @@ class _MaskedForward:
             if key in self.plans:
                 return self.plans[key]
         forward = vars(self.net).pop("forward", None)  # it is the network's own that is read off
+        if self.own is not None:
+            self.net.forward = self.own
         try:
             traced = graphs.trace(self.net, x)
         finally:
+            vars(self.net).pop("forward", None)
             if forward is not None:
                 self.net.forward = forward
-        found = layers_of(traced)
-        check_masks(found, self.masks)
-        where = operations.device(self.net)
+        found, where, kept = layers_of(traced), operations.device(self.net), {}
+        for masks in self.masks:
+            check_masks(found, masks)
+            for name, mask in masks.items():
+                kept[name] = kept.get(name, True) & mask.to(where)
 
         def zero_outside(mask: Tensor, axis: int) -> Callable[[Tensor], Tensor]:
             return lambda value: value * (mask if axis == -1 else mask.view(-1, *[1] * (value.dim() - 2)))
 
-        at = {found[name].site: zero_outside(mask.to(where), found[name].axis) for name, mask in self.masks.items()}
+        at = {found[name].site: zero_outside(mask, found[name].axis) for name, mask in kept.items()}
         general = graphs.general(traced)
         if general or x is not None:  # a guessed example says nothing of the inputs to come
             self.plans[self.net.training, None if general else shape] = traced, at

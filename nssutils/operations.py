@@ -1,6 +1,7 @@
 """What each operation of a network does to its neurons, and to memory."""
 
 import builtins
+import inspect
 import operator
 
 import torch
@@ -136,16 +137,38 @@ def kind(traced: fx.GraphModule, node: fx.Node) -> str:
     return "other" if found == "number" else found
 
 
-# Dropout as a function, and the module that does the same.
+def known(op: str, target) -> bool:
+    """Whether a function or method is one that has a kind."""
+    table = {"call_function": FUNCTIONS, "call_method": _METHODS}[op]
+    return target in _POWERS or any(target in targets for targets in table.values())
+
+
+# What draws at random in training alone, as a function, and the module that does the same.
 DROPOUTS = {
     F.dropout: nn.Dropout, F.dropout1d: nn.Dropout1d, F.dropout2d: nn.Dropout2d, F.dropout3d: nn.Dropout3d,
-    F.alpha_dropout: nn.AlphaDropout,
+    F.alpha_dropout: nn.AlphaDropout, F.feature_alpha_dropout: nn.FeatureAlphaDropout, torch.dropout: nn.Dropout,
+    torch.alpha_dropout: nn.AlphaDropout, F.rrelu: nn.RReLU,
 }  # fmt: skip
+# The arguments by which each of these modules is made.
+DRAWN_BY = {module: ("lower", "upper") if module is nn.RReLU else ("p",) for module in DROPOUTS.values()}
 
 
-def training_of(dropout: fx.Node) -> bool:
-    """Whether a functional dropout is on."""
-    return bool(dropout.kwargs.get("training", dropout.args[2] if len(dropout.args) > 2 else True))
+def dropout(node: fx.Node) -> nn.Module | None:
+    """The module that does what a function of DROPOUTS does, in training mode if that is on; None for another node."""
+    if node.target not in DROPOUTS:
+        return None
+    try:
+        signature = inspect.signature(node.target)
+    except ValueError:  # of torch's code in C
+        signature = inspect.signature(lambda input, p, train: None)
+    bound = signature.bind(*node.args, **node.kwargs)
+    bound.apply_defaults()
+    given, module = bound.arguments, DROPOUTS[node.target]
+    on = given["train" if "train" in given else "training"]
+    arguments = [given[name] for name in DRAWN_BY[module]]
+    if any(isinstance(each, fx.Node) for each in (on, *arguments)):
+        return None  # how much is known only when it runs
+    return module(*arguments).train(bool(on) and given.get("p") != 0)
 
 
 def alike(traced: fx.GraphModule, node: fx.Node) -> bool:

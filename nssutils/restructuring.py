@@ -1,6 +1,7 @@
 """Restructuring (Section 4.1): make of a slice a physically smaller network."""
 
 import copy
+import itertools
 
 import torch
 from torch import Tensor, fx, nn
@@ -24,7 +25,8 @@ def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, 
     do the next layers' weights that read them. Any operation may stand between: where it cannot be made smaller, it
     gets its inputs at full width (`flow`). The result needs nothing of this package (but `operations.written`, where
     forward() writes into a tensor): the same modules, smaller; where the network's own forward() does not do with
-    these, a torch.fx.GraphModule.
+    these, a torch.fx.GraphModule, whose forward() takes the input alone and which has no attributes or methods of the
+    network's own. Where it would be trained otherwise than the network, it is refused.
     `fold` multiplies batch normalisation into the layer before it and leaves an Identity: faster, but such a network
     is for use, not for training on; made anew from a graph, it does in training mode what it does in eval mode.
     `x` is an example, a batch of any size, for a network whose inputs cannot be guessed. With `check` both networks are
@@ -41,28 +43,30 @@ def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, 
     with neurons.evaluating(net):
         traced = graphs.trace(net, x)
         through = neurons.followed(traced, masks, x)
-    sample, dtype = graphs.like(traced), next(net.parameters()).dtype
+    like = x
+    if like is None:
+        like = torch.empty(2, *graphs.like(traced), dtype=next(net.parameters()).dtype, device="meta")
     fewer = {name: left for name, left in through.modules.items() if not left.whole}
     small = _copied(net, {name: _smaller(net.get_submodule(name), left) for name, left in fewer.items()}).eval()
     if not through.plain:
         small = _as_module(small, traced, through)
     if fold:
         _fold(small, traced if through.plain else small)
-    elif not through.plain:
-        _follow_mode(net, small, traced, x)
+    elif through.plain:
+        _check_training(net, small, traced, like)
+    else:
+        _follow_mode(net, small, traced, like)
     if check:
-        _compare(net, masks, small, torch.empty(2, *sample, dtype=dtype) if x is None else x)
+        _compare(net, masks, small, like)
     return small
 
 
 def _copied(net: nn.Module, others: dict[str, nn.Module]) -> nn.Module:
     """A copy of the network with other modules in the place of some, whose own tensors are not copied."""
-    modules = [module for name, module in net.named_modules(remove_duplicate=False) if name not in others]
-    held = {id(tensor) for module in modules for tensor in _own(module)}
+    held = {id(tensor) for name, module in net.named_modules() if name not in others for tensor in _own(module)}
     gone = [tensor for name in others for tensor in _own(net.get_submodule(name))]
     copied = copy.deepcopy(net, {id(tensor): tensor for tensor in gone if id(tensor) not in held})
-    for name, module in others.items():
-        copied.set_submodule(name, module)
+    graphs.put(copied, others)
     return copied
 
 
@@ -95,6 +99,8 @@ def _smaller(module: nn.Module, left: flow.Smaller) -> nn.Module:
         bias = torch.zeros(len(rows)) if module.bias is None else module.bias.detach().cpu()
         with torch.no_grad():
             new.bias.copy_((bias if left.shift is None else bias.double() + left.shift)[rows])
+        new.bias.requires_grad_((module.weight if module.bias is None else module.bias).requires_grad)
+    new.weight.requires_grad_(module.weight.requires_grad)
     return new.train(module.training)
 
 
@@ -146,36 +152,106 @@ def _as_module(copied: nn.Module, traced: fx.GraphModule, through: flow.Flow) ->
     return fx.GraphModule(small, small.graph, type(copied).__name__)  # without what only dead code read
 
 
-def _follow_mode(net: nn.Module, small: fx.GraphModule, traced: fx.GraphModule, x: Tensor | None) -> None:
-    """Where the network is to be trained on, make the extracted one, read off in eval mode, do as its forward() then
-    does."""
-    calls = [node for node in small.graph.nodes if node.target in operations.DROPOUTS]
-    cut = {node.name for node in traced.graph.nodes if node.meta.get("no_grad")}
-    if not calls and not cut:
+def _check_training(net: nn.Module, small: nn.Module, traced: fx.GraphModule, x: Tensor) -> None:
+    """Raise UnsupportedNetwork where modules that training mode alone calls, as auxiliary outputs, cannot read what is
+    smaller now."""
+    read = {node.target for node in traced.graph.nodes if node.op in ("call_module", "get_attr")}
+    within = (itertools.accumulate(name.split("."), "{}.{}".format) for name, _ in net.named_parameters())
+    if all(not read.isdisjoint(paths) for paths in within):
         return
+    fails = graphs.fails(small.train(), x)
+    small.eval()
+    if fails and not graphs.fails(_twin(net).train(), x):
+        raise operations.UnsupportedNetwork(
+            f"in training mode the extracted {type(net).__name__} cannot run ({fails}): what eval mode does not call "
+            "is not made smaller. With fold=True it is extracted for use alone."
+        )
+
+
+def _twin(net: nn.Module) -> nn.Module:
+    """A copy of the network that shares its tensors: what forward() keeps besides stays with it."""
+    return copy.deepcopy(net, {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())})
+
+
+def _follow_mode(net: nn.Module, small: fx.GraphModule, traced: fx.GraphModule, x: Tensor) -> None:
+    """Where the network is to be trained on, make the extracted one, read off in eval mode, do as its forward() then
+    does. Raises UnsupportedNetwork for what it could not do."""
     try:
-        in_training = graphs.trace(copy.deepcopy(net).train(), x)
+        twin = _twins(traced, graphs.trace(_twin(net).train(), x))
     except operations.UnsupportedNetwork as error:
         raise operations.UnsupportedNetwork(
-            f"what {type(net).__name__} does in training mode cannot be read off, and the extracted network would be "
-            f"trained as in eval mode: {error} With fold=True it is extracted for use alone."
+            f"what {type(net).__name__} does in training mode cannot be done by a graph, and the extracted network "
+            f"would be trained as in eval mode: {error} With fold=True it is extracted for use alone."
         ) from error
-    twin = {node.name: node for node in in_training.graph.nodes}
-    for node in calls:
-        if node.name in twin:
-            _drop_again(small, node, twin[node.name])
-    _cut_gradients(small, traced, cut & {name for name, node in twin.items() if node.meta.get("no_grad")})
+    for node in list(small.graph.nodes):
+        off = operations.dropout(node)
+        if off is not None and not off.training:
+            _drop_again(small, node, operations.dropout(twin[node.meta["of"]]))
+    _cut_gradients(small, traced, {name for name, node in twin.items() if node.meta.get("no_grad")})
     small.eval()
     small.recompile()
 
 
-def _drop_again(small: fx.GraphModule, node: fx.Node, in_training: fx.Node) -> None:
+def _twins(traced: fx.GraphModule, trained: fx.GraphModule) -> dict[str, fx.Node]:
+    """The nodes of a network read off in training mode by the names that they have where it was read off in eval mode.
+    Raises UnsupportedNetwork unless all but dropout is the same."""
+    ours, theirs = _acting(traced), _acting(trained)
+    place = {node: f"%{i}" for nodes in (ours, theirs) for i, node in enumerate(nodes)}
+
+    def does(graph: fx.GraphModule, node: fx.Node) -> tuple:
+        return node.op, getattr(node.target, "of", node.target), *fx.map_arg((node.args, node.kwargs), place.get)
+
+    def reads_alike(node: fx.Node, other: fx.Node) -> bool:
+        one, two = operations.attribute(traced, node.target), operations.attribute(trained, other.target)
+        return one is two or (isinstance(one, Tensor) and isinstance(two, Tensor) and torch.equal(one, two))
+
+    for node, other in itertools.zip_longest(ours, theirs):
+        if node is None or other is None:
+            alike = False
+        elif node.op == other.op == "get_attr":
+            alike = reads_alike(node, other)
+        elif node.target in operations.DROPOUTS and other.target == node.target:
+            modules = [operations.dropout(each) for each in (node, other)]
+            sources = [[place[source] for source in each.all_input_nodes] for each in (node, other)]
+            alike = None not in modules and sources[0] == sources[1] and not modules[0].training
+            alike |= does(traced, node) == does(trained, other)
+        else:
+            alike = does(traced, node) == does(trained, other)
+        if not alike:
+            what = other if other is not None else node
+            raise operations.UnsupportedNetwork(
+                f"at {what.name!r} it goes another way than in eval mode; expected dropout that is called whether it "
+                "is on or not, and batch normalisation as a module."
+            )
+        if other.op == "call_module" and _stays(trained, other):
+            raise operations.UnsupportedNetwork(f"{other.target!r} stays in eval mode by its train().")
+    return {node.name: other for node, other in zip(ours, theirs, strict=True)}
+
+
+def _acting(traced: fx.GraphModule) -> list[fx.Node]:
+    """The nodes of a graph but for those that ask for sizes of which nothing is made."""
+    idle, sizes = set(), ("size", "number")
+    for node in reversed(traced.graph.nodes):
+        own, *read = (operations.kind(traced, each) for each in (node, *node.all_input_nodes))
+        asks = own in (*sizes, "constant") or (read and all(kind in sizes for kind in read))
+        if node.op != "output" and asks and idle.issuperset(node.users):
+            idle.add(node)
+    return [node for node in traced.graph.nodes if node not in idle]
+
+
+def _stays(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a module is in eval mode and would do something else in training mode."""
+    module = traced.get_submodule(node.target)
+    moody = operations.kind(traced, node) in ("norm", "same", "attention", "other") and type(module) is not nn.Identity
+    return moody and not module.training
+
+
+def _drop_again(small: fx.GraphModule, node: fx.Node, module: nn.Module | None) -> None:
     """Make dropout that is called as a function a module, if it is on in training: as it is, it would stay off."""
-    on = in_training.target in operations.DROPOUTS and operations.training_of(in_training)
-    if not on or operations.training_of(node):
+    if module is None or not module.training:
         return
-    name, p = f"{node.name}_module", node.args[1] if len(node.args) > 1 else node.kwargs.get("p", 0.5)
-    small.add_submodule(name, operations.DROPOUTS[node.target](p))
+    name = f"{node.name}_module"
+    small.add_submodule(name, module)
     with small.graph.inserting_before(node):
         node.replace_all_uses_with(small.graph.call_module(name, (node.args[0],)))
     small.graph.erase_node(node)
@@ -184,8 +260,8 @@ def _drop_again(small: fx.GraphModule, node: fx.Node, in_training: fx.Node) -> N
 def _cut_gradients(small: fx.GraphModule, traced: fx.GraphModule, without: set[str]) -> None:
     """Let no gradient go back to the values that forward() computes without one."""
     tensors = {node.name for node in traced.graph.nodes if isinstance(node.meta["shape"], torch.Size)}
-    for node in [node for node in small.graph.nodes if node.name in without & tensors]:
-        if after := [user for user in node.users if user.name not in without]:
+    for node in [node for node in small.graph.nodes if node.meta.get("of", node.name) in without & tensors]:
+        if after := [user for user in node.users if user.meta.get("of", user.name) not in without]:
             with small.graph.inserting_after(node):
                 value = small.graph.call_method("detach", (node,))
             for user in after:
@@ -194,17 +270,19 @@ def _cut_gradients(small: fx.GraphModule, traced: fx.GraphModule, without: set[s
 
 def _fold(small: nn.Module, traced: fx.GraphModule) -> None:
     """Multiply each batch normalisation into the weighted layer that it alone reads; `traced` says what reads what."""
+    called, folded = [node.target for node in traced.graph.nodes], {}
     for node in traced.graph.nodes:
         is_norm = node.op == "call_module" and operations.kind(traced, node) == "norm"
         source = node.all_input_nodes[0] if is_norm else None
         if source is None or operations.kind(traced, source) != "weighted" or len(source.users) > 1:
             continue
         weighted, norm = small.get_submodule(source.target), small.get_submodule(node.target)
-        if norm.running_mean is None or len(norm.running_mean) != len(weighted.weight):
+        once = called.count(source.target) == called.count(node.target) == 1
+        if not once or norm.running_mean is None or len(norm.running_mean) != len(weighted.weight):
             continue
         fuse = fusion.fuse_linear_bn_eval if isinstance(weighted, nn.Linear) else fusion.fuse_conv_bn_eval
-        for path, module in ((source.target, fuse(weighted, norm)), (node.target, nn.Identity())):
-            small.set_submodule(path, module)
+        folded |= {source.target: fuse(weighted, norm), node.target: nn.Identity()}
+    graphs.put(small, folded)
 
 
 @torch.no_grad()

@@ -27,19 +27,21 @@ class Symbolic(fx.Tracer):
         with _answered(), _recorded(), torch.enable_grad():
             return super().trace(net, *args)
 
-    def create_proxy(self, *args, **options):
+    def create_proxy(self, op, target, args, kwargs, *more, **options):
         if _autocast() != self.precision:
             raise operations.UnsupportedNetwork(
                 "forward() turns autocast on or off on its way; expected around the call: with autocast(): net(x)"
             )
-        proxy = super().create_proxy(*args, **options)
+        args, kwargs = positional(self.root, op, target, args, kwargs)
+        proxy = super().create_proxy(op, target, args, kwargs, *more, **options)
         proxy.node.meta["no_grad"] = not torch.is_grad_enabled()
         return proxy
 
     def create_args_for_root(self, forward, is_module: bool, concrete_args=None):
         """forward() on one symbol, whatever else it takes at its default."""
         own = vars(self.root).get("forward")  # put in the place of its class's
-        replaced = inspect.isroutine(own)
+        own = getattr(own, "own", own)  # where it is masked at the time, what stands behind the masks
+        replaced = own is not None
         first, *others = list(inspect.signature(own if replaced else forward).parameters.values())[not replaced :]
         named = [p for p in others if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         needed = [p.name for p in named if p.default is p.empty]
@@ -66,6 +68,29 @@ class Symbolic(fx.Tracer):
     def has(self, proxy: fx.Proxy, name: str) -> bool:
         """Whether what a symbol stands for has an attribute that tensors lack."""
         return hasattr(self.type_of(proxy), name)
+
+
+# What torch's functions call the operands that rules look for in their places, and numpy's words for some arguments.
+_FIRST, _SECOND = ("input", "tensors", "tensor", "query"), ("other", "mat2", "exponent", "shape")
+_NUMPYS = {"axis": "dim", "keepdims": "keepdim"}
+
+
+def positional(root: nn.Module, op: str, target, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    """The arguments of a call with its operands in their places, whether they were given by name or not."""
+    if not kwargs or op not in ("call_module", "call_function", "call_method"):
+        return args, kwargs
+    kwargs = dict(kwargs)
+    if op == "call_module":
+        first = next(iter(inspect.signature(root.get_submodule(target).forward).parameters), None)
+        return ((kwargs.pop(first),), kwargs) if not args and first in kwargs else (args, kwargs)
+    if not operations.known(op, target):
+        return args, kwargs
+    kwargs = {_NUMPYS.get(name, name): value for name, value in kwargs.items()}
+    for i, names in enumerate((_FIRST, _SECOND)):
+        given = next((name for name in names if name in kwargs), None)
+        if given is not None and len(args) == i:
+            args = (*args, kwargs.pop(given))
+    return args, kwargs
 
 
 class _Symbol(fx.Proxy):
@@ -125,7 +150,7 @@ def _recorded() -> Iterator[None]:
         def apply(*args):
             return function.apply(*args)
 
-        apply.__name__, apply.__module__ = function.__name__, function.__module__
+        apply.__name__, apply.__module__, apply.of = function.__name__, function.__module__, function
         return symbol.tracer.create_proxy("call_function", apply, args, {})
 
     torch.autograd.Function.apply = classmethod(record)
@@ -155,7 +180,9 @@ def is_leaf(module: nn.Module) -> bool:
 
 
 # A batch that no other size of a network is likely to be a multiple of: it tells the batch's sizes from all others.
-BATCH = 13
+# Only shapes are made of it, no values.
+BATCH = 10_007
+OTHERS = (1, 2, 5040)  # batches at which forward() is to go the same way; many numbers divide the last one
 
 
 class Concrete(Symbolic):
@@ -165,10 +192,9 @@ class Concrete(Symbolic):
         super().__init__()
         self.mode = FakeTensorMode(allow_non_fake_inputs=True)
         self.like, self.computing = x, False
+        self.at: dict[int, dict[fx.Node, object]] = {n: {} for n in OTHERS}  # what nodes give for other batches
 
     def trace(self, net: nn.Module, *args) -> fx.Graph:
-        with self.mode:
-            self.x = torch.empty(BATCH, *self.like.shape[1:], dtype=self.like.dtype, device=operations.device(net))
         _tell_einops()
         with _factories():
             return super().trace(net, *args)
@@ -195,16 +221,48 @@ class Concrete(Symbolic):
 
     def _of(self, node: fx.Node):
         # A tensor that forward() makes by itself becomes a node without ado.
-        return node.meta["beside"] if "beside" in node.meta else self._value(node)
+        if "beside" not in node.meta:
+            self._value(node)
+        return node.meta["beside"]
 
     def _value(self, node: fx.Node):
         """What the node gives on the example, as a shape without values."""
-        args, kwargs = fx.map_arg((node.args, node.kwargs), self._of)
+        node.meta["beside"] = self._computed(node, BATCH, self._of)
+        return node.meta["beside"]
+
+    def settled(self, node: fx.Node, read: Callable):
+        """What `read` says of the node's value, if it says the same for batches of every size."""
+        said = read(self._of(node))
+        for batch in OTHERS:
+            try:
+                other = read(self._at(node, batch))
+            except Exception:  # forward() does not get here with such a batch
+                continue
+            if other != said:
+                raise operations.UnsupportedNetwork("forward() goes on by a number that depends on the batch")
+        return said
+
+    def _at(self, node: fx.Node, batch: int):
+        """The node's value for another batch."""
+        known, ahead, needed = self.at[batch], [node], set()
+        while ahead:
+            here = ahead.pop()
+            if here not in known and here not in needed:
+                needed.add(here)
+                ahead += here.all_input_nodes
+        for each in self.graph.nodes:
+            if each in needed:
+                known[each] = self._computed(each, batch, known.get)
+        return known[node]
+
+    def _computed(self, node: fx.Node, batch: int, of: Callable):
+        args, kwargs = fx.map_arg((node.args, node.kwargs), of)
         self.computing = True
         try:
             with self.mode, torch.no_grad():
                 if node.op == "placeholder":
-                    value = self.x
+                    shape = (batch, *self.like.shape[1:])
+                    value = torch.empty(shape, dtype=self.like.dtype, device=operations.device(self.root))
                 elif operations.alike(self.root, node):
                     value = args[0] if args else kwargs["input"]
                 elif node.op == "get_attr":
@@ -219,20 +277,21 @@ class Concrete(Symbolic):
                     value = None
         finally:
             self.computing = False
-        node.meta["beside"] = value
         return value
 
     def to_bool(self, proxy):
         if isinstance(proxy.value, Tensor):
             return super().to_bool(proxy)  # raises: a path that depends on values
-        return bool(proxy.value)
+        return self.settled(proxy.node, bool)
 
     def iter(self, proxy):
         if isinstance(proxy.value, Tensor):
             if len(proxy.value) % BATCH == 0:
                 raise operations.UnsupportedNetwork("forward() takes a batch apart, sample by sample")
             return iter(proxy[i] for i in range(len(proxy.value)))
-        return iter([proxy[i] for i in range(len(proxy.value))])
+        # Parts that have the batch as a whole are as many for each; it is faster not to look.
+        whole = all(isinstance(part, Tensor) and any(n % BATCH == 0 for n in part.shape) for part in proxy.value)
+        return iter([proxy[i] for i in range(len(proxy.value) if whole else self.settled(proxy.node, len))])
 
 
 # What an example tells of a tensor, beside its shape.
@@ -271,15 +330,15 @@ class _Beside(_Symbol):
     def __len__(self) -> int:
         if isinstance(self.value, Tensor) and len(self.value) % BATCH == 0:
             raise operations.UnsupportedNetwork("forward() asks for the length of a batch to go on by")
-        return len(self.value)
+        return self.tracer.settled(self.node, len)
 
     def __int__(self) -> int:
         return self.__index__()
 
     def __index__(self) -> int:
-        if isinstance(self.value, Tensor) or self.value % BATCH == 0:
-            raise operations.UnsupportedNetwork("forward() goes on by a number that depends on the batch")
-        return int(self.value)
+        if isinstance(self.value, Tensor):
+            raise operations.UnsupportedNetwork("forward() takes a number out of a tensor")
+        return self.tracer.settled(self.node, int)
 
 
 class _Sizes(tuple):
@@ -336,6 +395,9 @@ def functional(traced: fx.GraphModule) -> fx.GraphModule:
     """The graph with values that an operation changes in place read from that operation by all who come after."""
     order, moved = {node: i for i, node in enumerate(traced.graph.nodes)}, False
     for node in list(traced.graph.nodes):
+        args, kwargs = positional(traced, node.op, node.target, node.args, node.kwargs)
+        if kwargs != node.kwargs:  # of a graph that a user read off
+            node.args, node.kwargs, moved = args, kwargs, True
         if node.kwargs.get("out") is not None or node.target in (operator.setitem, operator.delitem):
             raise operations.UnsupportedNetwork(
                 f"{node.name!r} writes into a tensor; expected a forward() that makes new ones."

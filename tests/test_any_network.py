@@ -5,6 +5,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -157,6 +158,108 @@ def test_dropout_as_a_function_is_on_again_in_training():
     assert not torch.equal(small.train()(x), small(x))
 
 
+def drawn_in_training(net, x):
+    """Half of the channels, beside others: what is extracted has a graph of its own."""
+    y = torch.cat([net.a(x).relu().view(-1, 8, 8, 8), x], 1)
+    return net.head(net.draw(net, y).mean((2, 3)))
+
+
+def of_training(way, head=11, **parts):
+    net = Written(drawn_in_training, a=nn.Conv2d(3, 8, 3, padding=1), head=nn.Linear(head, 4), draw=way, **parts)
+    return net.double().eval(), {"a": torch.arange(8) % 2 == 0}, torch.rand(3, 3, 8, 8, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda net, y: torch.dropout(y, 0.5, net.training),
+        lambda net, y: torch.nn.functional.feature_alpha_dropout(y, training=net.training),
+        lambda net, y: torch.nn.functional.rrelu(y - 0.5, 0.1, 0.4, net.training),
+        lambda net, y: torch.nn.functional.dropout(y, 0.5 * net.training),
+    ],
+)
+def test_what_draws_in_training_alone_does_so_once_extracted(way, tmp_path):
+    net, masks, x = of_training(way)
+    small = restructuring.extract(net, masks, x=x)
+    assert isinstance(small, torch.fx.GraphModule) and torch.equal(small(x), small(x))
+    restructuring.save(small, tmp_path / "small.safetensors")
+    for one in (small, restructuring.load(tmp_path / "small.safetensors", net)):
+        assert not torch.equal(one.train()(x), one(x))
+
+
+def other_in_training(net, y):
+    return y * 2 if net.training else y
+
+
+def another_constant(net, y):
+    return y * torch.tensor(2.0 if net.training else 1.0)
+
+
+def normalised_by_hand(net, y):
+    return torch.nn.functional.batch_norm(y, net.mean, net.var, training=net.training)
+
+
+def noisy(net, y):
+    return y + torch.randn(11, 1, 1) if net.training else y
+
+
+def dropped_path(net, y):
+    return y * y.new_empty(y.shape[0], *[1] * (y.ndim - 1)).bernoulli_(0.5) if net.training else y
+
+
+def attentive(net, y):
+    q = y.flatten(2)
+    dropout = 0.5 if net.training else 0.0
+    return torch.nn.functional.scaled_dot_product_attention(q, q, q, dropout_p=dropout).view(-1, 11, 8, 8)
+
+
+def counting(net, y):
+    if net.training:
+        net.count.add_(1)
+    return y
+
+
+@pytest.mark.parametrize(
+    "way", [other_in_training, another_constant, normalised_by_hand, noisy, dropped_path, attentive, counting]
+)
+def test_what_a_graph_would_do_in_training_as_in_eval_mode_is_refused(way):
+    net, masks, x = of_training(way)
+    for name, value in (("mean", torch.zeros(11)), ("var", torch.ones(11)), ("count", torch.zeros(1))):
+        net.register_buffer(name, value.double())
+    with pytest.raises(operations.UnsupportedNetwork, match=r"Written does in training mode .* as in eval mode: at '"):
+        restructuring.extract(net, masks, x=x)
+    assert not net.training and net.count == 0 and torch.equal(net.var, torch.ones(11, dtype=torch.float64))
+    restructuring.extract(net, masks, x=x, fold=True)
+
+
+def test_batch_normalisation_that_a_network_keeps_from_training_is_refused():
+    class Kept(Written):
+        def train(self, mode=True):
+            super().train(mode)
+            self.norm.eval()
+            return self
+
+    net, masks, x = of_training(lambda net, y: net.norm(y), norm=nn.BatchNorm2d(11))
+    small = restructuring.extract(net, masks, x=x)
+    small.train()(x)
+    assert small.norm.running_mean.abs().sum() > 0
+    net.__class__ = Kept
+    with pytest.raises(operations.UnsupportedNetwork, match="'norm' stays in eval mode by its train"):
+        restructuring.extract(net, masks, x=x)
+
+
+def test_auxiliary_outputs_that_cannot_read_what_is_smaller_are_refused():
+    def forward(net, x):
+        y = net.a(x).relu()
+        return (net.head(y), net.other(y)) if net.training else net.head(y)
+
+    net, x = Written(forward, a=nn.Linear(5, 6), head=nn.Linear(6, 4), other=nn.Linear(6, 4)).eval(), torch.rand(2, 5)
+    masks = {"a": torch.arange(6) < 3}
+    with pytest.raises(operations.UnsupportedNetwork, match="in training mode the extracted Written cannot run"):
+        restructuring.extract(net, masks, x=x)
+    assert restructuring.extract(net, masks, x=x, fold=True)(x).shape == (2, 4)
+
+
 @pytest.mark.parametrize("off", [False, True])
 def test_what_is_computed_without_gradients_gets_none_once_extracted(off):
     class Frozen(nn.Module):
@@ -298,6 +401,91 @@ def test_what_a_graph_would_get_wrong_is_refused(forward, message):
     net = Written(forward, a=nn.Conv2d(3, 6, 3), head=nn.Linear(6, 4))
     with pytest.raises(neurons.UnsupportedNetwork, match=message):
         contribution.score(net, torch.rand(3, 3, 8, 8), torch.tensor([0, 1, 2]), "avg")
+
+
+def of_batch(way):
+    def forward(net, x):
+        return net.head(way(x, F.adaptive_avg_pool2d(net.a(x).relu(), 1)))
+
+    return Written(forward, a=nn.Conv2d(3, 6, 3), head=nn.Linear(6, 4)).eval()
+
+
+def alone(x, y):
+    y = y.squeeze()
+    return y.unsqueeze(0) if x.shape[0] == 1 else y
+
+
+def centred(x, y):
+    y = y.flatten(1)
+    return y - y.mean(0) if x.shape[0] > 1 else y
+
+
+def by_fours(x, y):
+    return y.flatten(1) * (2 if x.shape[0] % 4 == 0 else 1)
+
+
+def by_halves(x, y):
+    for _ in range(x.shape[0] // 2):
+        y = y / 2
+    return y.flatten(1)
+
+
+def sample_by_sample(x, y):
+    return torch.stack([each.flatten() * 2 for each in y.unbind(0)])
+
+
+@pytest.mark.parametrize("way", [alone, centred, by_fours, by_halves, sample_by_sample])
+def test_a_path_that_depends_on_the_batch_s_size_is_refused(way):
+    net, x = of_batch(way), torch.rand(5, 3, 8, 8)
+    with pytest.raises(neurons.UnsupportedNetwork, match="depends on the batch"):
+        neurons.layers(net, x)
+
+
+def test_what_a_batch_of_any_size_agrees_to_is_read_off():
+    def checked(x, y):
+        assert x.shape[0] > 0 and len(x.shape) == 4 and x.numel() // x.shape[0] == 192
+        return y.flatten(1)
+
+    net, x = of_batch(checked), torch.rand(5, 3, 8, 8)
+    with neurons.masked(net, {"a": torch.ones(6, dtype=torch.bool)}):
+        for n in (1, 2, 5):
+            torch.testing.assert_close(net(x[:n]), Written.forward(net, x[:n]))
+
+
+@pytest.mark.parametrize("rows", [13, 26, 104])
+def test_rows_are_not_taken_for_the_batch(rows):
+    def forward(net, x):
+        y = net.a(x).relu()
+        return net.head(torch.stack([y[:, :, i].mean(2) for i in range(y.shape[2])], 1).mean(1))
+
+    net, x = Written(forward, a=nn.Conv2d(3, 6, 1), head=nn.Linear(6, 4)).eval(), torch.rand(2, 3, rows, 2)
+    small = restructuring.extract(net, {"a": torch.arange(6) < 3}, x=x)
+    assert small.a.out_channels == 3
+
+
+def test_neurons_of_all_samples_along_one_axis_are_left_whole():
+    def forward(net, x):
+        y = net.a(x).relu()
+        n, c, h, w = y.shape
+        return net.head(y.reshape(n * c, h * w).softmax(1).reshape(n, c, h * w).amax(2))
+
+    net, x = Written(forward, a=nn.Conv2d(3, 6, 1), head=nn.Linear(6, 4)).double().eval(), torch.rand(2, 3, 8, 8)
+    x, masks = x.double(), {"a": torch.arange(6) < 3}
+    small = restructuring.extract(net, masks, x=x)
+    with neurons.masked(net, masks):
+        for n in (1, 2):
+            torch.testing.assert_close(small(x[:n]), net(x[:n]), rtol=1e-9, atol=1e-9)
+
+
+def test_whole_numbers_by_name_are_as_they_are():
+    net = Written(
+        lambda n, x: n.head((n.a(x).relu() + 0.7).to(dtype=torch.int64).to(x)), a=nn.Linear(5, 6), head=nn.Linear(6, 4)
+    )
+    net, x = net.double().eval(), torch.rand(3, 5, dtype=torch.float64)
+    masks = {"a": torch.arange(6) < 3}
+    small = restructuring.extract(net, masks, x=x)
+    with neurons.masked(net, masks):
+        torch.testing.assert_close(small(x), net(x))
 
 
 def test_numbers_out_of_tensors_are_refused():

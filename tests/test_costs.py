@@ -43,6 +43,12 @@ def test_size_is_that_of_the_file(tmp_path):
     assert costs.size(net) == (tmp_path / "net.safetensors").stat().st_size
 
 
+def test_a_tensor_of_two_names_counts_once():
+    net, tied = (nn.Sequential(nn.Linear(6, 6, bias=False), nn.ReLU(), nn.Linear(6, 6, bias=False)) for _ in range(2))
+    tied[2].weight = tied[0].weight
+    assert costs.size(net) - costs.size(tied) >= 4 * 36
+
+
 def test_latency_times_networks_in_turns_and_without_gradients():
     calls = []
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
-from nssutils import contribution, heads, neurons, reports, restructuring, slicing
+from nssutils import contribution, heads, neurons, operations, reports, restructuring, slicing
 
 WIDTH, HEADS = 16, 4
 
@@ -123,7 +123,8 @@ def test_extracted_it_is_the_masked_network_without_the_heads_weights(name):
     other = heads.opened(net, x)
     found = neurons.layers(other, x)
     masks = {name: torch.arange(layer.width) % 4 != 1 for name, layer in found.items()}
-    small = heads.extract(other, masks, x)
+    # Dropout within attention is none that a graph could turn on in training.
+    small = heads.extract(other, masks, x, fold=name == "encoder, norm first")
     with neurons.masked(other, masks):
         assert torch.allclose(small(x), other(x), rtol=1e-8)
     only = {name: mask for name, mask in masks.items() if name.endswith(".heads")}
@@ -133,6 +134,14 @@ def test_extracted_it_is_the_masked_network_without_the_heads_weights(name):
     biases = 0 if name in ("timm's", "masked") else 3 * gone
     size = sum(p.numel() for p in other.parameters())
     assert sum(p.numel() for p in small.parameters()) == size - len(only) * (each + biases)
+
+
+def test_dropout_within_attention_is_not_lost_on_the_way_to_a_graph():
+    net, x = made("encoder, norm first")
+    other = heads.opened(net, x)
+    masks = {name: torch.arange(layer.width) % 4 != 1 for name, layer in neurons.layers(other, x).items()}
+    with pytest.raises(operations.UnsupportedNetwork, match="trained as in eval mode: at 'scaled_dot_product"):
+        heads.extract(other, masks, x)
 
 
 def test_heads_are_scored_sliced_reported_and_saved(tmp_path):
@@ -183,6 +192,28 @@ def test_what_computes_otherwise_under_the_same_names_is_refused():
 
     with pytest.raises(heads.HeadError, match="gives other outputs: "):
         heads.opened(Tokens(Other()).eval(), torch.rand(2, 5, 6))
+
+
+def test_several_outputs_are_compared_one_by_one():
+    class Several(Called):
+        def forward(self, x):
+            y = super().forward(x)
+            return {"out": y, "twice": 2 * y}
+
+    net, x = Several(attention()).double().eval(), torch.rand(2, 5, 6, dtype=torch.float64)
+    other = heads.opened(net, x)
+    small = heads.extract(other, {"mixing.heads": torch.arange(HEADS) > 0}, x)
+    assert small(x).keys() == {"out", "twice"}
+
+
+def test_a_network_that_goes_on_with_attention_s_weights_is_refused():
+    class Weights(Tokens):
+        def forward(self, x):
+            x = self.embed(x)
+            return self.head((self.mixing(x, x, x)[1] @ x).mean(1))
+
+    with pytest.raises(heads.HeadError, match="gives other outputs: it fails with "):
+        heads.opened(Weights(attention()).eval(), torch.rand(2, 5, 6))
 
 
 def test_tokens_may_come_first():

@@ -1,5 +1,9 @@
 """Which neurons a network has, whatever way its activations are written; masks; counts; refusals by name."""
 
+import copy
+import functools
+import types
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -211,3 +215,63 @@ def test_an_error_on_the_way_keeps_its_own_words():
     with pytest.raises(NssError) as caught:
         neurons.record(net, x, spatial="flat")
     assert str(caught.value) == "spatial='flat' given, expected 'mean' or 'flatten'."
+
+
+class Optional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 2)
+
+    def forward(self, x, scale=1.0, features=False):
+        y = self.a(x).relu() * scale
+        return (self.b(y), y) if features else self.b(y)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [types.MethodType, lambda way, net: functools.partial(way, net), lambda way, net: lambda x: way(net, x)],
+)
+def test_a_masked_network_computes_by_the_forward_it_was_given(given):
+    net, x = Optional().eval(), torch.rand(3, 4)
+    net.forward = given(lambda self, x: Optional.forward(self, 1 - x), net)
+    before, wanted = net.forward, net(x)
+    with neurons.masked(net, {"a": torch.ones(6, dtype=torch.bool)}):
+        torch.testing.assert_close(net(x), wanted)
+        torch.testing.assert_close(copy.deepcopy(net)(x), wanted)
+        assert list(neurons.layers(net)) == ["a"]
+    assert net.forward is before and torch.equal(net(x), wanted)
+
+
+def test_the_masks_of_a_block_within_a_block_both_hold():
+    net, x = Optional().eval(), torch.rand(3, 4)
+    first, last = torch.arange(6) < 4, torch.arange(6) > 1
+    with neurons.masked(net, {"a": first & last}):
+        wanted = net(x)
+    with neurons.masked(net, {"a": first}):
+        outer = net(x)
+        with neurons.masked(net, {"a": last}):
+            assert torch.equal(net(x), wanted) and not torch.allclose(outer, wanted)
+            assert (neurons.record(net, x)["a"][:, ~(first & last)] == 0).all()
+        assert torch.equal(net(x), outer)
+    assert "forward" not in vars(net)
+
+
+def test_a_masked_network_takes_its_input_alone():
+    net, x = Optional().eval(), torch.rand(3, 4)
+    with neurons.masked(net, {"a": torch.arange(6) < 4}):
+        wanted = net(x)
+        assert all(torch.equal(each, wanted) for each in (net(x=x), net(x, 1.0), net(x, features=False)))
+        for call in (lambda: net(x, 2.0), lambda: net(x, features=True), lambda: net(x=x, scale=torch.ones(1))):
+            with pytest.raises(NssError, match=r"a masked Optional is called with .*, expected x alone"):
+                call()
+        with pytest.raises(TypeError, match="missing a required argument: 'x'"):
+            net()
+
+
+def test_a_masked_network_is_not_written_to_a_file(tmp_path):
+    net = Optional().eval()
+    with neurons.masked(net, {"a": torch.arange(6) < 4}):
+        with pytest.raises(NssError, match="written to a file while it is masked"):
+            torch.save(net, tmp_path / "net.pt")
+        torch.save(net.state_dict(), tmp_path / "net.pt")
+    torch.save(net, tmp_path / "net.pt")

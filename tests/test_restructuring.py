@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nssutils import models, neurons, restructuring, settings
+from nssutils import models, neurons, pruning, restructuring, settings
 
 
 def lively(net: nn.Module) -> nn.Module:
@@ -136,3 +136,95 @@ def test_a_grouped_convolution_keeps_as_many_of_each_group(groups, outputs):
         small = restructuring.extract(net, masks)
         torch.testing.assert_close(small(x), masked_logits(net, masks, x), rtol=1e-9, atol=1e-9)
         assert neurons.count_kept(net, masks) <= models.count_parameters(small) < models.count_parameters(net)
+
+
+def test_what_is_not_trained_stays_so_once_extracted_and_in_its_file(tmp_path):
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 6, 3), nn.ReLU())
+    net = lively(nn.Sequential(*net, nn.Flatten(), nn.Linear(6, 2)))
+    net[0].requires_grad_(False)
+    net[1].weight.requires_grad_(False)
+    net[3].bias.requires_grad_(False)
+    wanted = {name for name, p in net.named_parameters() if not p.requires_grad}
+    small = restructuring.extract(net, random_masks(net), x=torch.rand(1, 3, 5, 5, dtype=torch.float64))
+    restructuring.save(small, tmp_path / "small.safetensors")
+    for one in (small, restructuring.load(tmp_path / "small.safetensors", net)):
+        assert {name for name, p in one.named_parameters() if not p.requires_grad} == wanted
+
+
+class Aliased(nn.Module):
+    """Its layers have two names each."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.norm, self.b = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 6, 3)
+        self.head = nn.Linear(6, 4)
+        self.features = nn.Sequential(self.a, self.norm, nn.ReLU(), self.b, nn.ReLU())
+
+    def forward(self, x):
+        return self.head(self.features(x).mean((2, 3)))
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_a_module_of_two_names_is_made_smaller_under_both(fold, tmp_path):
+    net, x = lively(Aliased()), torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    masks = random_masks(net)
+    small = restructuring.extract(net, masks, fold)
+    torch.testing.assert_close(small(x), masked_logits(net, masks, x), rtol=1e-9, atol=1e-9)
+    assert small.features[0] is small.a and small.features[1] is small.norm
+    if not fold:
+        assert models.count_parameters(small) == neurons.count_kept(net, masks)
+    restructuring.save(small, tmp_path / "small.safetensors")
+    back = restructuring.load(tmp_path / "small.safetensors", lively(Aliased()))
+    assert torch.equal(back(x), small(x)) and back.features[0] is back.a
+
+
+def test_a_layer_that_is_called_twice_is_not_folded():
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.one, self.two = nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6), nn.BatchNorm2d(6)
+            self.head = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))
+
+        def forward(self, x):
+            return self.head(self.two(self.conv(self.one(self.conv(x)).relu())).relu().mean((2, 3)))
+
+    net, x = lively(Shared()), torch.rand(2, 6, 8, 8, dtype=torch.float64)
+    folded = restructuring.extract(net, {}, fold=True, x=x)
+    torch.testing.assert_close(folded(x), net(x), rtol=1e-9, atol=1e-9)
+
+
+class Tied(nn.Module):
+    """A language model's way: its words are read and written by the same weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.a, self.b = nn.Embedding(7, 6), nn.Linear(6, 8), nn.Linear(8, 6)
+        self.out = nn.Linear(6, 7, bias=False)
+        self.out.weight = self.words.weight
+
+    def forward(self, x):
+        return self.out(self.b(self.a(self.words(x)).relu()).mean(1))
+
+
+def test_tied_weights_come_back_tied(tmp_path):
+    net, x = lively(Tied()), torch.arange(6).view(2, 3)
+    small = restructuring.extract(net, {"a": torch.arange(8) < 3}, x=x)
+    assert small.out.weight is small.words.weight
+    restructuring.save(small, tmp_path / "small.safetensors")
+    back = restructuring.load(tmp_path / "small.safetensors", lively(Tied()))
+    assert torch.equal(back(x), small(x)) and back.out.weight is back.words.weight
+    assert models.count_parameters(back) == models.count_parameters(small)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_pruned_network_comes_back_pruned(times, tmp_path):
+    net, x = lively(Residual()), torch.rand(2, 3, 6, 6, dtype=torch.float64)
+    small = restructuring.extract(net, random_masks(net))
+    for _ in range(times):
+        pruning.prune(small, "glob", 0.4)
+    restructuring.save(small, tmp_path / "small.safetensors")
+    back = restructuring.load(tmp_path / "small.safetensors", lively(Residual()))
+    assert torch.equal(back(x), small(x)) and pruning.survivors(back) == pruning.survivors(small)
+    assert all(torch.equal(back.get_submodule(name).weight, w) for name, w in pruning.weights(small).items())
+    pruning.prune(back, "glob", 0.5)
+    assert pruning.survivors(back) < pruning.survivors(small)

@@ -175,6 +175,15 @@ def head(width, out=4):
 
 
 # {name: (network, shape of a sample)}
+def by_names(net, x):
+    y = torch.cat(tensors=[net.act(input=net.a(input=x)), F.relu(input=net.b(x))], axis=1)
+    y = torch.permute(input=net.norm(input=y), dims=(0, 2, 3, 1)).permute(dims=(0, 3, 1, 2))
+    first, last = torch.chunk(input=F.max_pool2d(input=y, kernel_size=2), chunks=2, dim=1)
+    y = torch.mul(input=torch.add(input=first, other=last), other=torch.sigmoid(input=last))
+    y = y.reshape(shape=(-1, 6, 16)).to(dtype=x.dtype)
+    return net.head(torch.flatten(input=y, start_dim=1) + torch.mean(input=y, dim=(1, 2), keepdims=True).flatten(1))
+
+
 NETWORKS = {
     "dense: concatenation, then BN": lambda: (Written(
         lambda n, x: n.head(n.norm2(torch.cat([x := n.norm(n.a(x)).relu(), n.b(x)], 1)).relu().mean((2, 3))),
@@ -344,6 +353,8 @@ NETWORKS = {
         lambda n, x: n.head(
             torch.cat([(y := n.a(x).relu()).amax(1), y.tanh().amin(1, keepdim=True)[:, 0]], 1).flatten(1)),
         a=conv(3, 6), head=head(128)), IMAGE),
+    "called by names": lambda: (Written(
+        by_names, a=conv(3, 6), b=conv(3, 6), act=nn.PReLU(6), norm=nn.BatchNorm2d(12), head=head(96)), IMAGE),
     "a convolution that reflects": lambda: (nn.Sequential(
         conv(3, 6), nn.Sigmoid(), nn.AvgPool2d(2), nn.Softplus(), nn.Conv2d(6, 5, 3, padding=1, padding_mode="reflect"),
         nn.ReLU(), nn.Flatten(), head(80)), IMAGE),
