@@ -81,7 +81,7 @@ def score(
     if (seen == 0).any() and not skip_absent:
         raise ContributionError(
             f"class {int((seen == 0).nonzero()[0])} has no sample; a contribution to each of the {n_classes} classes "
-            "needs at least one (skip_absent=True leaves such classes at 0)."
+            "needs at least one (score and semantic_slice leave such classes out with skip_absent=True)."
         )
     # Taylor by weights adds up over batches; all others are means over samples.
     for kind in ("deeplift", *(["taylor"] if taylor == "gate" else [])):

@@ -57,7 +57,8 @@ def correct(
 
 def of_task(net: nn.Module, classes: Tensor, x: Tensor | None = None) -> nn.Module:
     """A copy of the network with the output layer's rows of the given classes only, in their order. `x` is an example,
-    as in freezing.connecting. Raises NssError for an output layer whose weights are computed from others."""
+    as in freezing.connecting. Raises NssError for an output layer whose weights are computed from others, and
+    freezing.FreezingError where its outputs are mixed or moved behind it."""
     name, copied = freezing.head(net, x), copy.deepcopy(net)
     head = copied.get_submodule(name)
     if head._parameters.get("weight") is None:
@@ -65,8 +66,11 @@ def of_task(net: nn.Module, classes: Tensor, x: Tensor | None = None) -> nn.Modu
             f"the weights of the output layer {name!r} are computed from others, as by a weight norm; expected a "
             "parameter 'weight': make them permanent first, by torch.nn.utils.parametrize.remove_parametrizations."
         )
+    own = torch.zeros(len(head.weight), dtype=torch.bool)
+    own[classes] = True
+    freezing.determining(net, {}, own, x)  # raises where an output is not that of its row
     for name, p in head.named_parameters():
-        setattr(head, name, nn.Parameter(p.detach()[classes.to(p.device)]))
+        setattr(head, name, nn.Parameter(p.detach()[classes.to(p.device)], p.requires_grad))
     head.out_features = len(classes)
     return copied
 

@@ -312,3 +312,15 @@ def test_an_output_layer_of_computed_weights_has_no_rows_of_its_own():
     net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), parametrizations.weight_norm(nn.Linear(8, 4)))
     with pytest.raises(NssError, match="the weights of the output layer '2' are computed from others"):
         incremental.of_task(net, A[:2])
+
+
+def test_a_task_s_rows_are_not_taken_where_outputs_are_moved():
+    class Permuted(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x)[:, [3, 2, 1, 0]]
+
+    net = Permuted(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 4))
+    with pytest.raises(NssError, match="is followed by"):
+        incremental.of_task(net, A[:2])
+    frozen = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 4)).requires_grad_(False)
+    assert not any(p.requires_grad for p in incremental.of_task(frozen, A[:2]).parameters())
