@@ -5,7 +5,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import torch
 from torch import Tensor, fx, nn
@@ -103,10 +103,12 @@ def debiased_similarities(net: nn.Module, batches: Iterable[Tensor]) -> list[flo
     neurons.check_whole(net, DeepArcError)
     where = next(net.parameters()).device
     with neurons.evaluating(net):
-        traced = graphs.trace(net)
+        batches = iter(batches)
+        first = next(batches, None)
+        traced = graphs.trace(net, first)
         sites = [unit.site for unit in _units(traced)]
         sums = torch.zeros(max(0, len(sites) - 1), 3, dtype=torch.float64)
-        for x in batches:
+        for x in chain([] if first is None else [first], batches):
             landscapes: dict[str, Tensor] = {}
             visits = {
                 site: lambda value, site=site, seen=landscapes: seen.__setitem__(site, similarity.gram(value))

@@ -224,6 +224,12 @@ def _head(traced: fx.GraphModule, net: nn.Module) -> fx.Node:
     return node
 
 
+def follows(net: nn.Module, x: Tensor | None = None) -> bool:
+    """Whether anything but a softmax stands between the output layer and the output. `x` as in `connecting`."""
+    traced = graphs.trace(net, x)
+    return any(operations.kind(traced, node) != "softmax" for node in _behind(traced, _head(traced, net)))
+
+
 def _behind(traced: fx.GraphModule, layer: fx.Node) -> list[fx.Node]:
     """What stands between a layer and the network's output."""
     after = {layer}

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nssutils import data, freezing, graphs, neurons, slicing, training
+from nssutils import data, freezing, graphs, neurons, operations, slicing, training
 from nssutils.errors import NssError
+from nssutils.samples import labels
 
 TASKS = ("first", "last")  # which half of the classes is task A
 
@@ -27,7 +28,7 @@ def split(n_classes: int, task_a: str) -> tuple[Tensor, Tensor]:
 
 def samples(y: Tensor, classes: Tensor) -> Tensor:
     """Indices of the samples with labels y (N,) that are of the given classes."""
-    return torch.isin(y.cpu(), classes).nonzero()[:, 0]
+    return torch.isin(labels(y, len(y)).cpu(), classes).nonzero()[:, 0]
 
 
 def replayed(y: Tensor, classes: Tensor, share: float) -> Tensor:
@@ -52,7 +53,7 @@ def correct(
         others = torch.ones(logits.shape[1], dtype=torch.bool)
         others[classes] = False
         logits = logits.masked_fill(others, -torch.inf)
-    return logits.argmax(1) == y.cpu()
+    return logits.argmax(1) == labels(y, len(x)).cpu()
 
 
 def of_task(net: nn.Module, classes: Tensor, x: Tensor | None = None) -> nn.Module:
@@ -66,13 +67,31 @@ def of_task(net: nn.Module, classes: Tensor, x: Tensor | None = None) -> nn.Modu
             f"the weights of the output layer {name!r} are computed from others, as by a weight norm; expected a "
             "parameter 'weight': make them permanent first, by torch.nn.utils.parametrize.remove_parametrizations."
         )
-    own = torch.zeros(len(head.weight), dtype=torch.bool)
-    own[classes] = True
-    freezing.determining(net, {}, own, x)  # raises where an output is not that of its row
-    for name, p in head.named_parameters():
-        setattr(head, name, nn.Parameter(p.detach()[classes.to(p.device)], p.requires_grad))
-    head.out_features = len(classes)
+    if getattr(head, "groups", 1) > 1:
+        raise NssError(f"the output layer {name!r} is a convolution of groups, expected one whose rows stand alone.")
+    classes = torch.arange(len(head.weight))[torch.as_tensor(classes)]
+    for own, p in head.named_parameters():
+        setattr(head, own, nn.Parameter(p.detach()[classes.to(p.device)], p.requires_grad))
+    setattr(head, "out_features" if isinstance(head, nn.Linear) else "out_channels", len(classes))
+    if freezing.follows(net, x):
+        _check_rows(net, copied, classes, x)
     return copied
+
+
+@torch.no_grad()
+def _check_rows(net: nn.Module, copied: nn.Module, classes: Tensor, x: Tensor | None) -> None:
+    """Raise FreezingError where what stands behind the output layer mixes or moves the outputs of its rows."""
+    with neurons.evaluating(net), neurons.evaluating(copied):
+        x = torch.rand_like(graphs.example(net) if x is None else x[:2], device=operations.device(net))
+        try:
+            off = graphs.differ(net(x)[:, classes], copied(x))
+        except Exception as error:
+            off = f"it fails with {type(error).__name__}: {error}"
+    if off:
+        raise freezing.FreezingError(
+            f"the outputs of some rows are not those of the whole network ({off}): something behind the output layer "
+            "mixes or moves them. Expected a network that returns the logits as that layer gives them."
+        )
 
 
 def widened(net: nn.Module, count: int, x: Tensor | None = None) -> nn.Module:
@@ -128,6 +147,7 @@ def learn(
     """
     layout = torch.channels_last if reduced else torch.contiguous_format
     net.to(memory_format=layout)
+    y = labels(y, len(x)).to(x.device)
     ours = torch.zeros(len(y), dtype=torch.bool) if critical is None else torch.isin(y.cpu(), task_a)
 
     def loss(batch: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from nssutils.errors import NssError
 
 METHODS = ("full", "deeparc", "nss", "nss+deeparc")
 STEPS = 10  # of PGD, each a quarter of eps
+ROUNDING = 1e-6  # how far outside [0, 1] images may be that were normalised and back
 BATCH = 50  # images of a step of repair, each with its adversarial counterpart
 
 
@@ -54,10 +55,12 @@ ATTACKS: dict[str, Callable[..., Tensor]] = {"fgsm": fgsm, "pgd": pgd}
 
 
 def check_images(x: Tensor) -> None:
-    """Raise AttackError for images outside [0, 1], which an attack keeps to: others it would cut, however small eps."""
-    if x.numel() and not (0 <= x.min() and x.max() <= 1):
+    """Raise AttackError for images outside [0, 1], which an attack keeps to: others it would cut, however small eps.
+    What rounding leaves of such images, as when they were normalised and back, passes."""
+    low, high = (x.min().item(), x.max().item()) if x.numel() else (0.0, 1.0)
+    if not (-ROUNDING <= low and high <= 1 + ROUNDING):
         raise AttackError(
-            f"images from {x.min().item():.3g} to {x.max().item():.3g} given, expected [0, 1]: that is what an attack "
+            f"images from {low:.3g} to {high:.3g} given, expected [0, 1]: that is what an attack "
             "keeps to. A network of other values can be called by a module around it that makes them of such images."
         )
 
@@ -92,7 +95,7 @@ def critical_units(net: nn.Module, x: Tensor, adversarial: Tensor, threshold: fl
     The paper does not say which it trains. This reading leaves out what its printed shares leave out: the first two
     convolutions of AlexNet (99.18%) and VGG-16, and of VGG-16 the two redundant ones as well (67.60%).
     """
-    found = deeparc.units(net)
+    found = deeparc.units(net, x)
     gone = deeparc.redundant(found, deeparc.similarities(net, x[: deeparc.BATCH]), threshold)
     changed = _changes(net, found, x[: deeparc.BATCH], adversarial[: deeparc.BATCH])
     return [unit for unit in found if unit not in gone and changed[unit.name] <= threshold]
@@ -107,7 +110,7 @@ def dropping_units(net: nn.Module, x: Tensor, adversarial: Tensor, count: int = 
     """
     if count < 1:
         raise NssError(f"count={count!r} given, expected at least 1 unit to repair.")
-    found = deeparc.units(net)
+    found = deeparc.units(net, x)
     alike = _changes(net, found, x, adversarial)
     falls = {after: alike[before.name] - alike[after.name] for before, after in pairwise(found)}
     return sorted(falls, key=lambda unit: -falls[unit])[:count]
@@ -224,7 +227,7 @@ def _changes(net: nn.Module, units: list[deeparc.Unit], x: Tensor, adversarial: 
     """Centred CKA of each unit's output on x with that on the adversarial counterparts."""
     seen: dict[str, list[Tensor]] = {unit.name: [] for unit in units}
     with neurons.evaluating(net):
-        traced = graphs.trace(net)
+        traced = graphs.trace(net, x)
         visits = {unit.site: lambda value, name=unit.name: seen[name].append(similarity.gram(value)) for unit in units}
         for images in (x, adversarial):
             graphs.run(traced, visits, images.to(next(net.parameters()).device))

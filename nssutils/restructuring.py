@@ -29,13 +29,14 @@ def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, 
     network's own. Where it would be trained otherwise than the network, it is refused.
     `fold` multiplies batch normalisation into the layer before it and leaves an Identity: faster, but such a network
     is for use, not for training on; made anew from a graph, it does in training mode what it does in eval mode.
-    `x` is an example, a batch of any size, for a network whose inputs cannot be guessed. With `check` both networks are
+    `x` is an example, a batch of any size, for a network whose inputs cannot be guessed, or whose forward() asks for
+    sizes: made anew from a graph, it goes the way that it goes for samples like these. With `check` both networks are
     run on random inputs of its shape (two samples), and compared.
     Raises RestructuringError where a layer keeps no neuron or the two differ.
     """
     masks = dict(getattr(masks, "masks", masks))
     for name, mask in masks.items():
-        if not mask.any():
+        if isinstance(mask, Tensor) and not mask.any():
             raise RestructuringError(
                 f"layer {name!r} keeps no neuron, expected at least one: nothing would reach the rest."
             )
@@ -49,6 +50,11 @@ def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, 
     fewer = {name: left for name, left in through.modules.items() if not left.whole}
     small = _copied(net, {name: _smaller(net.get_submodule(name), left) for name, left in fewer.items()}).eval()
     if not through.plain:
+        if x is None and not graphs.general(traced):
+            raise RestructuringError(
+                f"which way {type(net).__name__}'s forward() goes was read off for samples {graphs.like(traced)}, a "
+                "guess, and the extracted network would always go that way. Give an example of what it is for: x=..."
+            )
         small = _as_module(small, traced, through)
     if fold:
         _fold(small, traced if through.plain else small)

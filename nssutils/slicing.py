@@ -277,6 +277,8 @@ def _orders(scores: Masks) -> dict[str, Tensor]:
                 f"scores[{name!r}] is a {type(value).__name__}, expected a tensor (classes, width) for each layer: of "
                 "what contribution.score gives, one metric's."
             )
+        if not value.isfinite().all():
+            raise SliceError(f"scores[{name!r}] has values that are no finite numbers, and ranks nothing by them.")
     return {name: contribution.ranking(value) for name, value in scores.items()}
 
 

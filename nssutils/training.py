@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nssutils import arithmetic, data, digests, files, models, sealed
+from nssutils import arithmetic, data, digests, files, models, samples, sealed
 from nssutils.errors import NssError
 from nssutils.settings import Setting
 
@@ -168,7 +168,7 @@ def logits(net: nn.Module, x: Tensor, batch_size: int = 1000, reduced: bool = Fa
 
 def correct(net: nn.Module, x: Tensor, y: Tensor, batch_size: int = 1000, reduced: bool = False) -> Tensor:
     """Which of the images x with labels y (N,) are recognised: bool (N,), on the CPU; `reduced` as in `logits`."""
-    return logits(net, x, batch_size, reduced).argmax(1).cpu() == y.cpu()
+    return logits(net, x, batch_size, reduced).argmax(1).cpu() == samples.labels(y, len(x)).cpu()
 
 
 def evaluate(net: nn.Module, x: Tensor, y: Tensor, batch_size: int = 1000, reduced: bool = False) -> float:

@@ -314,13 +314,45 @@ def test_an_output_layer_of_computed_weights_has_no_rows_of_its_own():
         incremental.of_task(net, A[:2])
 
 
-def test_a_task_s_rows_are_not_taken_where_outputs_are_moved():
-    class Permuted(nn.Sequential):
+@pytest.mark.parametrize(
+    "behind",
+    [
+        lambda logits: logits[:, [3, 2, 1, 0]],
+        lambda logits: F.channel_shuffle(logits[..., None, None], 2)[..., 0, 0],
+        lambda logits: logits * torch.arange(4),
+    ],
+)
+def test_a_task_s_rows_are_not_taken_where_outputs_are_moved(behind):
+    class Behind(nn.Sequential):
         def forward(self, x):
-            return super().forward(x)[:, [3, 2, 1, 0]]
+            return behind(super().forward(x))
 
-    net = Permuted(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 4))
-    with pytest.raises(NssError, match="is followed by"):
-        incremental.of_task(net, A[:2])
-    frozen = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 4)).requires_grad_(False)
-    assert not any(p.requires_grad for p in incremental.of_task(frozen, A[:2]).parameters())
+    net = Behind(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 4))
+    with pytest.raises(NssError, match="something behind the output layer"):
+        incremental.of_task(net, torch.tensor([1, 2]))
+    grouped = nn.Sequential(
+        nn.Conv2d(1, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 4, 1, groups=2), nn.Flatten()
+    )
+    with pytest.raises(NssError, match="is a convolution of groups"):
+        incremental.of_task(grouped, torch.tensor([1, 2]), torch.rand(2, 1, 4, 4))
+
+
+def test_a_task_s_rows_in_any_form():
+    x, net = torch.rand(5, 3), nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 4), nn.Sigmoid()).eval()
+    for classes in ([1, 2], torch.tensor([False, True, True, False])):
+        within = incremental.of_task(net, classes)
+        torch.testing.assert_close(within(x), net(x)[:, 1:3])
+        assert within[2].out_features == 2
+    frozen = incremental.of_task(net.requires_grad_(False), [0])
+    assert not any(p.requires_grad for p in frozen.parameters())
+    logs = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 4), nn.LogSoftmax(1))
+    assert incremental.of_task(logs, [0, 1])(x).shape == (5, 2)  # of two classes, which make up the whole
+
+
+def test_labels_in_any_form_count_alike():
+    torch.manual_seed(0)
+    net, x, y = nn.Sequential(nn.Flatten(), nn.Linear(4, 4)), torch.rand(9, 1, 2, 2), torch.arange(9) % 4
+    forms = [y, y[:, None], F.one_hot(y), y.tolist(), y.numpy(), y.int()]
+    assert len({incremental.accuracy(net, x, form) for form in forms}) == 1
+    assert len({training.evaluate(net, x, form) for form in forms}) == 1
+    assert len({tuple(incremental.replayed(form, torch.tensor([0, 3]), 0.5).tolist()) for form in forms}) == 1

@@ -205,3 +205,11 @@ def test_labels_are_what_a_user_has(kind):
         readaptation.repair(each, x, 1 - x, labels, elements, epochs=1, batch_size=3)
         readaptation.repair_units(each, x, 1 - x, labels, units, epochs=1, batch_size=3)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_images_that_were_normalised_and_back_are_attacked():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    x = torch.rand(3, 1, 2, 2).round() + torch.tensor(-3e-8)
+    assert readaptation.fgsm(net, x, torch.tensor([0, 1, 0]), 0.1).shape == x.shape
+    with pytest.raises(readaptation.AttackError, match=r"images from -0\.01 to"):
+        readaptation.fgsm(net, x - 0.01, torch.tensor([0, 1, 0]), 0.1)

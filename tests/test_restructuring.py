@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from nssutils import models, neurons, pruning, restructuring, settings
@@ -228,3 +229,25 @@ def test_a_pruned_network_comes_back_pruned(times, tmp_path):
     assert all(torch.equal(back.get_submodule(name).weight, w) for name, w in pruning.weights(small).items())
     pruning.prune(back, "glob", 0.5)
     assert pruning.survivors(back) < pruning.survivors(small)
+
+
+def test_a_path_by_size_needs_an_example():
+    """Read off for a guessed size, the extracted network went the wrong way for others, and passed its own check."""
+
+    class BySize(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.f = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1), nn.Linear(8, 3)
+
+        def forward(self, x):
+            h = self.a(x).relu()
+            h = F.avg_pool2d(h, 2) if h.shape[-1] >= 30 else h * 2
+            return self.f(self.b(1 - h).relu().mean((2, 3)))
+
+    net, x = BySize().eval(), torch.rand(2, 1, 28, 28)
+    masks = {name: torch.arange(8) % 2 == 0 for name in "ab"}
+    with pytest.raises(restructuring.RestructuringError, match="a guess, and the extracted network would always"):
+        restructuring.extract(net, masks)
+    small = restructuring.extract(net, masks, x=x)
+    with torch.no_grad(), neurons.masked(net, masks):
+        torch.testing.assert_close(small(x), net(x))

@@ -255,3 +255,29 @@ def test_a_chapters_readings_are_its_studys_with_the_same_defaults(chapter):
     known = {name: parameter.default for name, parameter in chapters.parameters(chapters.find(chapter)).items()}
     readings = studies.STUDIES[chapter].__kwdefaults__ or {}
     assert {name: known[name] for name in readings} == readings
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (["fill", "--preset", "smoke", "--limit", "-3"], "expected seconds from 0"),
+        (["fill", "--preset", "smoke", "--limit", "nan"], "expected seconds from 0"),
+        (["train", "mlp-mnist", "-1", "--preset", "smoke"], "parameter 'seed'"),
+        (
+            ["fill", "--preset", "smoke", "--job", "rq1_slicing", "mlp-mnist", "0", "--readings", "setting=all"],
+            "unknown",
+        ),
+    ],
+)
+def test_numbers_and_readings_that_mean_nothing_are_refused(capsys, given, message):
+    try:
+        code = runner.main(given)
+    except SystemExit as stopped:  # of argparse
+        code = stopped.code
+    assert code == 2 and message in capsys.readouterr().err
+
+
+def test_a_store_is_a_folder(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NSS_RESULTS", str(tmp_path / "file"))
+    assert runner.main(["claims"]) == 1 and "is a file, expected a folder" in capsys.readouterr().err

@@ -243,3 +243,10 @@ def test_compression_rate_counts_as_the_protocol_does():
     for kept, share in (((165, 78), 0.2674), ((275, 168), 0.4926)):
         mine = slicing.Slice({"0": torch.arange(512) < kept[0], "2": torch.arange(256) < kept[1]}, {})
         assert 1 - mine.compression_rate(net) == pytest.approx(share, abs=5e-5)
+
+
+def test_scores_that_are_no_numbers_rank_nothing():
+    net, x, y = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.rand(6, 3), torch.arange(6) % 2
+    scores = {"0": torch.tensor([[1.0, 2, float("nan"), 4], [1, 2, 3, 4]])}
+    with pytest.raises(slicing.SliceError, match="no finite numbers"):
+        slicing.semantic_slice(net, x, y, theta=0.9, scores=scores)

@@ -38,6 +38,7 @@ def test_a_grid_is_every_combination_once():
         (["samples=64,-1"], "parameter 'samples': -1 given, expected 2 or more"),
         (["seed=0..99999"], "'0..99999' given, expected at most 10000 numbers"),
         (["seed=0..9999", "samples=2..3"], "20000 cells or more given, expected at most 10000"),
+        (["seed=9..0"], "'9..0' given, expected the smaller number first"),
         (["seeds=1"], "unknown parameter 'seeds'.*Did you mean 'seed'"),
         (["recompute=true"], "parameter 'recompute' given, expected one of what can be swept: preset, setting, seed"),
         (["setting=mlp"], "parameter 'setting': 'mlp' given"),

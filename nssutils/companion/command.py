@@ -34,11 +34,14 @@ NEXT = """nss runs the chapters of the NeuSemSlice companion. What next?
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0, 1 where something failed, 2 where the command was wrong, 141 where nobody reads on."""
+    """Exit code 0, 1 where something failed, 2 where the command was wrong, 130 where it was stopped by Ctrl-C, 141
+    where nobody reads on."""
     try:
         code = _answered(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
         return code
+    except KeyboardInterrupt:  # before runner has come to look out for it
+        return 130
     except BrokenPipeError:  # who reads what is printed, as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

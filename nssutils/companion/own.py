@@ -3,6 +3,7 @@ what is left, repair it, extend it."""
 
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -100,7 +101,11 @@ def _network(source: str, metric: str) -> nn.Module:
 
 def _data(name: str, net: nn.Module):
     """Samples and labels, or a DataLoader and None."""
+    if not name:
+        raise OwnError("no data given, expected FILE.py:FUNCTION, MODULE:FUNCTION, or a folder of images by class.")
     if ":" not in name and _here(name).exists():
+        if not _here(name).is_dir():
+            raise OwnError(f"--data {name} is a file, expected a folder for each class, or FILE.py:FUNCTION.")
         _, channels, height, width = (1, *graphs.example(net).shape)[-4:]
         shaped = [transforms.Resize((height, width)), transforms.ToTensor()]
         if channels == 1:
@@ -126,12 +131,19 @@ def _called(name: str, what: str):
         sys.path.insert(0, folder)
     try:
         module = _file(_here(where)) if where.endswith(".py") else importlib.import_module(where)
-    except (ImportError, FileNotFoundError) as error:
+    except (ImportError, FileNotFoundError, SyntaxError) as error:
         raise OwnError(f"{what} is {name!r}, but {where} cannot be read: {error}.") from error
     if not callable(getattr(module, function, None)):
         known = [each for each in vars(module) if callable(getattr(module, each)) and not each.startswith("_")]
         raise OwnError(f"{where} has no function {function!r}; it has {', '.join(known)}.{near_miss(function, known)}")
-    return getattr(module, function)()
+    asked = getattr(module, function)
+    try:
+        inspect.signature(asked).bind()
+    except TypeError as error:
+        raise OwnError(f"{what} is {name!r}, which is called without arguments: {error}.") from error
+    except ValueError:  # of code in C, which does not say what it takes
+        pass
+    return asked()
 
 
 def _here(path: str) -> Path:

@@ -58,11 +58,15 @@ class Result:
 
 
 def local() -> Path:
-    """The folder of the results computed on this machine. Raises ResultError where NSS_RESULTS is no whole path."""
+    """The folder of the results computed on this machine. Raises ResultError where NSS_RESULTS is no whole path, or
+    that of a file."""
     named = os.environ.get("NSS_RESULTS")
     if named and not Path(named).is_absolute():  # chapters run in a folder of their own: it would mean two stores
         raise ResultError(f"NSS_RESULTS={named} given, expected a whole path: NSS_RESULTS={os.path.abspath(named)}.")
-    return Path(named or DATA / "cache" / "results")
+    folder = Path(named or DATA / "cache" / "results")
+    if folder.exists() and not folder.is_dir():
+        raise ResultError(f"NSS_RESULTS={named} given, which is a file, expected a folder or a place for one.")
+    return folder
 
 
 def path(folder: Path, chapter: str, preset: str, setting: str, seed: int, readings: Mapping[str, Scalar]) -> Path:

@@ -36,6 +36,7 @@ from nssutils.companion.chapters import BOOK, Scalar, UsageError
 from nssutils.companion.command import WORDS
 from nssutils.companion.workflow import BUILD
 from nssutils.errors import NssError
+from nssutils.studies import STUDIES
 
 PRESETS = (*settings.PRESETS, "published")  # published: compute nothing, show the results that come with the book
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what no program can mend
@@ -185,7 +186,8 @@ def _fill(args: argparse.Namespace, folder: Path) -> None:
         chapter, setting, seed = args.job
         given = [text for text in args.readings.split(",") if text]
         known = chapters.parameters(chapters.find(chapter, folder)) if given else {}
-        store.fill(chapter, args.preset, setting, seed, **chapters.check(given, known))
+        own = {name: known[name] for name in known if name in (STUDIES[chapter].__kwdefaults__ or {})}
+        store.fill(chapter, args.preset, setting, seed, **chapters.check(given, own))
         return
     done, left, failed = workflow.fill(args.preset, args.limit, args.setting)
     _say(f"{done} cells computed, {len(left)} left" + (f", the next: {left[0]}" if left else ""))
@@ -226,7 +228,16 @@ def _crate(args: argparse.Namespace, folder: Path) -> None:
     _say(f"the record: {_shown(crate.write(args.out, BUILD / 'book' / '_generated'))}")
 
 
+def _seconds(text: str) -> float:
+    """A time as a command takes it."""
+    value = float(text)
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} given, expected seconds from 0")
+    return value
+
+
 def _train(args: argparse.Namespace, folder: Path) -> None:
+    ranges.check({"seed": str(args.seed)})
     workflow.train(args.preset, args.setting, args.seed)
 
 
@@ -280,7 +291,7 @@ def _parser() -> argparse.ArgumentParser:
 
     more = add("fill")
     preset(more, settings.PRESETS, required=True)
-    more.add_argument("--limit", type=float, default=0, metavar="SECONDS", help="0, the default: no limit")
+    more.add_argument("--limit", type=_seconds, default=0, metavar="SECONDS", help="0, the default: no limit")
     more.add_argument("--setting", choices=settings.KNOWN, help="only the cells of this one", metavar="SETTING")
     more.add_argument("--job", nargs=3, metavar=("CHAPTER", "SETTING", "SEED"), help="only this cell")
     more.add_argument("--readings", default="", metavar=",NAME=VALUE", help="of --job, as in the names of results")

@@ -45,7 +45,7 @@ def cells(chapter: str, given: list[str], folder: Path = chapters.BOOK) -> list[
         if preset == "published":
             raise UsageError("preset 'published' given, expected one that computes: " + ", ".join(settings.PRESETS))
         for name in store.listed(one, settings.NAMES):
-            seeds = settings.get(name, preset).seeds if values["seed"] == ["all"] else map(int, values["seed"])
+            seeds = settings.get(name, preset).seeds if "all" in values["seed"] else map(int, values["seed"])
             changed = [tuple((key, each[key]) for key in each if each[key] != readings[key]) for each in grid]
             found += [Job(chapter, preset, name, seed, some) for seed in seeds for some in changed]
     if len(found) > MOST:
@@ -57,6 +57,8 @@ def _several(text: str) -> list[str]:
     found = []
     for part in text.split(","):
         span = re.fullmatch(r"\s*(\d{1,9})\.\.(\d{1,9})\s*", part)
+        if span and int(span[2]) < int(span[1]):
+            raise UsageError(f"{part!r} given, expected the smaller number first.")
         if span and int(span[2]) - int(span[1]) >= MOST:
             raise UsageError(f"{part!r} given, expected at most {MOST} numbers.")
         found += map(str, range(int(span[1]), int(span[2]) + 1)) if span else [part.strip()]
