@@ -78,8 +78,8 @@ def rq2_taus(found: list[Result], label: str) -> Markdown:
         f"paper's Table 4. {100 * nearest_tau(found):g} is taken."
     )
     note = (
-        "Given up are points of accuracy. Pairs are settings by pruners: as many rise / cannot be told / fall. Distances "
-        "are in points of compression, on average over the eight ways to prune. Taken is the "
+        "Given up are points of accuracy. Pairs are settings by pruners: as many rise / cannot be told / fall. "
+        "Distances are in points of compression, on average over the eight ways to prune. Taken is the "
         f"{_which(found)} of those that give up more than the slice has given up already, and at which every network "
         "was measured: where pruning may cost less than slicing did, a slice is not pruned at all."
         f"{without_paper(found)}"
