@@ -29,7 +29,7 @@ WHO = {
 ARROWS = (
     '<p class="arrows">↑ points the way that is claimed, ↓ the contrary, by too few networks or too little to tell.</p>'
 )
-UNTOLD = '<p class="arrows">≈ counts what cannot be told: too little, or by fewer than three networks.</p>'
+COUNTED = '<p class="arrows">≈ counts what cannot be told: too little, or by fewer than three networks.</p>'
 
 
 @cache
@@ -125,7 +125,7 @@ def _without_claims(found: Mapping[str, list[Result]], chapter: str) -> str:
         group = [one for one in here if one.setting == name]
         sentence = html.escape(beyond.SENTENCES[chapter](found, name))
         items.append(f"<li>{NAMES[name]} ({group[0].preset}, n = {len(group)}): {sentence}</li>")
-    untold = UNTOLD if any("≈" in item for item in items) else ""
+    untold = COUNTED if any("≈" in item for item in items) else ""
     return f"<p>The paper says nothing of this. Measured here:</p><ul>{''.join(items)}</ul>{untold}"
 
 

@@ -103,22 +103,23 @@ def trained_share(evidence: Evidence, numbers: Numbers, method: str, tolerance: 
 
 def trained_share_on_average(evidence: Evidence, numbers: Numbers, method: str, tolerance: float) -> Opinion:
     """The share of the parameters that a method trains, on average over the settings, beside Table 5's for the same."""
-    by_setting = evidence.settings("rq3_readaptation")
-    values = {
-        name: [_repairs(one, method)["tpr"].mean() for one in group] for name, group in by_setting.items()
-    }  # fmt: skip
-    printed = np.mean([_table5("TPR", name, method) for name in by_setting])
-    return valued(over_settings(values, "%"), float(printed), null=1.0, tolerance=tolerance)
+    estimate, printed = _repairs_on_average(
+        evidence, lambda one: _repairs(one, method)["tpr"].mean(), lambda name: _table5("TPR", name, method), "%"
+    )
+    return valued(estimate, printed, null=1.0, tolerance=tolerance)
 
 
 def trains_less_on_average(evidence: Evidence, numbers: Numbers, method: str, than: str, tolerance: float) -> Opinion:
     """Points of the parameters that a method trains less than another, on average over the settings, beside Table 5's
     for the same."""
-    by_setting, values, printed = evidence.settings("rq3_readaptation"), {}, []
-    for name, group in by_setting.items():
-        values[name] = [_repairs(one, than)["tpr"].mean() - _repairs(one, method)["tpr"].mean() for one in group]
-        printed.append(_table5("TPR", name, than) - _table5("TPR", name, method))
-    return valued(over_settings(values), float(np.mean(printed)), tolerance=tolerance)
+
+    def less(one: Result) -> float:
+        return _repairs(one, than)["tpr"].mean() - _repairs(one, method)["tpr"].mean()
+
+    def paper(name: str) -> float:
+        return _table5("TPR", name, than) - _table5("TPR", name, method)
+
+    return valued(*_repairs_on_average(evidence, less, paper), tolerance=tolerance)
 
 
 def trains_less(evidence: Evidence, numbers: Numbers, method: str, than: list[str]) -> Opinion:
@@ -135,11 +136,14 @@ def repaired_ahead_on_average(
 ) -> Opinion:
     """By how much a method's RA is above another's, on average over attacks and settings, beside Table 5's for the
     same."""
-    by_setting, values, printed = evidence.settings("rq3_readaptation"), {}, []
-    for name, group in by_setting.items():
-        values[name] = [(_repairs(one, method)[measure] - _repairs(one, than)[measure]).mean() for one in group]
-        printed.append(_table5(measure.upper(), name, method) - _table5(measure.upper(), name, than))
-    return valued(over_settings(values), float(np.mean(printed)))
+
+    def gain(one: Result) -> float:
+        return (_repairs(one, method)[measure] - _repairs(one, than)[measure]).mean()
+
+    def paper(name: str) -> float:
+        return _table5(measure.upper(), name, method) - _table5(measure.upper(), name, than)
+
+    return valued(*_repairs_on_average(evidence, gain, paper))
 
 
 def ahead_in(evidence: Evidence, numbers: Numbers, method: str, than: list[str], measure: str) -> Opinion:
@@ -340,6 +344,15 @@ def _repairs(one: Result, method: str | None = None) -> pd.DataFrame:
     """The repairs of one network; those by one method, indexed by attack."""
     rows = one.frame("repairs")
     return rows if method is None else rows[rows["method"] == method].set_index("attack")
+
+
+def _repairs_on_average(
+    evidence: Evidence, value: Callable[[Result], float], paper: Callable[[str], float], unit: str = "points"
+) -> tuple[Estimate, float]:  # fmt: skip
+    """A value of Table 5 on average over the settings, ours and the paper's."""
+    by_setting = evidence.settings("rq3_readaptation")
+    values = {name: [value(one) for one in group] for name, group in by_setting.items()}
+    return over_settings(values, unit), float(np.mean([paper(name) for name in by_setting]))
 
 
 def _methods(evidence: Evidence, setting: str) -> list[pd.DataFrame]:

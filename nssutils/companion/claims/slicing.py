@@ -25,7 +25,7 @@ from nssutils.companion.fragments import paper_table
 from nssutils.companion.results import Result, frame
 from nssutils.companion.tables.common import METRICS, right
 from nssutils.companion.tables.pilot import counted_falls
-from nssutils.companion.tables.rq1 import METHODS, RATES, answers_at, at_rate, curve, lead_at
+from nssutils.companion.tables.rq1 import METHODS, RATES, answers_at, at_rate, curve, lead_at, no_larger
 
 PRINTED_SECONDS = "mlp-mnist"  # the one setting whose seconds the paper prints
 
@@ -307,9 +307,8 @@ def _loss(one: Result, method: str, metric: str, rate: float) -> tuple[float, np
 
 def _loss_beyond(one: Result, metric: str, rate: float) -> float:
     """Accuracy that the largest semantic slice loses, where even that leaves out more than a compression; else NaN."""
-    largest = min(curve(one, "semantic", metric), key=lambda row: row["compression_rate"])
-    (base,) = one.tables["base"]
-    return base["accuracy"] - largest["accuracy"] if largest["compression_rate"] > rate else float("nan")
+    accuracy, beyond = no_larger(curve(one, "semantic", metric), rate)
+    return one.tables["base"][0]["accuracy"] - accuracy if beyond else float("nan")
 
 
 def _metrics_apart(evidence: Evidence, better: list[str], others: list[str]) -> Opinion:

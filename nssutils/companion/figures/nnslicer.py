@@ -9,9 +9,8 @@ from nssutils.companion.figures.common import panels
 from nssutils.companion.fragments import peer_numbers
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import or_nothing
-from nssutils.companion.tables.nnslicer_applications import METHODS
+from nssutils.companion.tables.nnslicer_applications import METHODS, PRINTED_FOR
 
-PRINTED_FOR = "resnet10-cifar10"  # the network of NNSlicer's Fig. 3
 DRAWN = ("nnslicer", "all classes", "weight", "channel", "semantic")
 COLOURS = dict(zip(DRAWN, (LIGHT["nnslicer"], LIGHT["nnslicer"], INK, MUTED, LIGHT["semantic"]), strict=True))
 MARKERS = dict(zip(DRAWN, "osd^v", strict=True))

@@ -283,11 +283,11 @@ def slices_beside(group: list[Result], removed: pd.DataFrame, metric: str) -> pd
     removed: rows of the table `removed` at one threshold, of one setting's networks.
     """
     rates = removed[removed["units"] > 0].set_index("seed")["compression_rate"]
-    rows = [_no_larger(curve(one, "semantic", metric), rates[one.seed]) for one in group if one.seed in rates.index]
+    rows = [no_larger(curve(one, "semantic", metric), rates[one.seed]) for one in group if one.seed in rates.index]
     return pd.DataFrame(rows, columns=["accuracy", "smaller"])
 
 
-def _no_larger(points: list[dict], rate: float) -> tuple[float, bool]:
+def no_larger(points: list[dict], rate: float) -> tuple[float, bool]:
     """The accuracy of a curve at a compression rate, or of its first point where that lies beyond; and which it is."""
     first = min(points, key=lambda row: row["compression_rate"])
     beyond = first["compression_rate"] > rate
