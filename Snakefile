@@ -29,9 +29,6 @@ if workflow.is_main_process:
         BEYOND = set(CHAPTERS) - set(STUDIES)
     GPU = int(torch.cuda.is_available())  # of this machine; a cluster's profile says what a job takes there
 TODO = {(job.preset, job.chapter, job.setting, str(job.seed)) for job in JOBS if not job.stamp.exists()}
-FIRST = {}
-for job in JOBS:
-    FIRST[job.setting] = min(job.seed, FIRST.get(job.setting, job.seed))
 NSS = steps.command()
 # On one machine, at smoke, a process starts as long as it then computes: there a network's cells share one, the longest
 # first.
@@ -44,10 +41,10 @@ def relative(path):
 
 
 def networks(job):
-    """The networks that a job needs, if it has to be done: its own and, to find attacks by, the first seed's."""
+    """The networks that a job needs, if it has to be done."""
     if (job.preset, job.chapter, job.setting, job.seed) not in TODO:
         return []
-    return sorted({f"build/jobs/networks/{job.preset}/{job.setting}/seed{seed}" for seed in (job.seed, FIRST[job.setting])})
+    return [f"build/jobs/networks/{job.preset}/{job.setting}/seed{seed}" for seed in sorted(job.networks)]
 
 
 resource_scopes:

@@ -1,5 +1,6 @@
 """What counts as done, what is computed next, and what a time limit leaves."""
 
+import inspect
 import os
 import re
 import shutil
@@ -314,6 +315,16 @@ def test_two_processes_train_no_network_twice(store, tmp_path, monkeypatch, caps
         monkeypatch.setattr(fills.training, "_save", lambda *args: pytest.fail("trained twice"))
         workflow.train("smoke", "mlp-mnist", 0)
         assert net is not None
+
+
+def test_a_result_waits_for_the_networks_it_is_measured_on_alone():
+    """None needs the first seed's network but those that read `setting.seeds`: no other waits for its training."""
+    sources = {name: inspect.getsource(inspect.getmodule(measure)) for name, measure in studies.STUDIES.items()}
+    read = {chapter for chapter, source in sources.items() if "setting.seeds" in source}
+    assert read == set(studies.BY_THE_FIRST)
+    for chapter in sources:
+        wanted = {0, 3} if chapter in read else {3}
+        assert workflow.Job(chapter, "paper", "resnet10-cifar10", 3).networks == wanted
 
 
 def test_a_full_disk_stops_a_fill_at_once(store, capsys, monkeypatch):

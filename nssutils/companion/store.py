@@ -13,7 +13,7 @@ import torch
 from nssutils import data, digests, files, settings, training
 from nssutils.companion import checksums, locks, provenance, ranges, results, schema
 from nssutils.errors import NssError, near_miss
-from nssutils.studies import STUDIES
+from nssutils.studies import BY_THE_FIRST, STUDIES
 
 
 class StoreError(NssError):
@@ -51,7 +51,7 @@ def fill(
                     if result is None:
                         print(what, file=sys.stderr, flush=True)
                         loaded = loaded or data.load(chosen)
-                        with training_alone(chosen, {k, min(chosen.seeds)}, loaded):  # the first: to find attacks by
+                        with training_alone(chosen, networks(chapter, chosen, k), loaded):
                             result = _measured(chapter, chosen, k, loaded, changed)
                         results.save(result)
             done.append(result)
@@ -77,6 +77,11 @@ def training_alone(setting: settings.Setting, seeds: set[int], loaded: data.Data
                 if not training.is_trained(setting, k, loaded):  # whoever had the lock may have trained it
                     stack.push(own.pop_all())
         yield
+
+
+def networks(chapter: str, setting: settings.Setting, seed: int) -> set[int]:
+    """The seeds of the setting's networks that one result of a chapter is measured on."""
+    return {seed, setting.seeds[0]} if chapter in BY_THE_FIRST else {seed}
 
 
 def network(setting: settings.Setting, seed: int) -> Path:

@@ -65,6 +65,11 @@ class Job:
         """What the store calls it."""
         return self.chapter, self.preset, self.setting, self.seed, dict(self.readings)
 
+    @property
+    def networks(self) -> set[int]:
+        """The seeds of the networks that it is measured on."""
+        return store.networks(self.chapter, settings.get(self.setting, self.preset), self.seed)
+
     def __str__(self) -> str:
         more = "".join(f", {name}={value}" for name, value in self.readings)
         return f"{self.chapter}, {self.setting}, preset {self.preset}, seed {self.seed}{more}"

@@ -43,3 +43,6 @@ STUDIES: dict[str, Callable] = {
     "explorer": explorer.measure,
     "your_model": your_model.measure,
 }
+
+# Those that find their attacks on the network of the setting's first seed, whichever is measured.
+BY_THE_FIRST = ("rq3_readaptation", "deeparc")
