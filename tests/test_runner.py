@@ -49,6 +49,23 @@ def outputs(notebook):
     return "".join(output.get("text", "") for cell in cells for output in cell.outputs)
 
 
+@pytest.mark.parametrize(
+    "command", ["run good --out {}", "slice here:net --data here:data --out {}", "pdf --out {}", "crate {}"]
+)
+def test_a_place_that_cannot_be_is_refused_before_anything_is_computed(command, folder, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as stopped:
+        runner.main(command.format(tmp_path / "file" / "in").split(), folder)
+    assert stopped.value.code == 2
+    assert f"{tmp_path / 'file'} is no folder that may be written to" in capsys.readouterr().err
+
+
+def test_a_folder_is_no_place_for_an_executed_copy(folder, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        runner.main(["run", "good", "--out", str(tmp_path)], folder)
+    assert f"{tmp_path} is a folder, expected a file in it" in capsys.readouterr().err
+
+
 def test_run_passes_typed_values_and_shows_the_output(folder, tmp_path, capfd):
     given = ["seed=3", "samples=64", "theta=1", "recompute=true"]
     out = runner.run("good", given, tmp_path / "a folder" / "copy.ipynb", folder)

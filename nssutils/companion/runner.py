@@ -236,6 +236,24 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _file(text: str) -> Path:
+    """Where a command's file goes: refused before hours are computed for it."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder, expected a file in it")
+    _folder(os.path.dirname(path.absolute()))
+    return path
+
+
+def _folder(text: str) -> Path:
+    """Where a command's files go, made later: refused before they are."""
+    path = Path(text)
+    there = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text} cannot be made: {there} is no folder that may be written to")
+    return path
+
+
 def _train(args: argparse.Namespace, folder: Path) -> None:
     ranges.check({"seed": str(args.seed)})
     workflow.train(args.preset, args.setting, args.seed)
@@ -276,12 +294,12 @@ def _parser() -> argparse.ArgumentParser:
     mine.add_argument("--data", required=True, help="a folder of images by class, or a function: x and y, or a loader")
     mine.add_argument("--metric", default="taylor", help="avg, var, ens, deeplift or taylor, the default")
     mine.add_argument("--theta", type=float, default=0.95, help="similarity to reach in each layer and class [0.95]")
-    mine.add_argument("--out", type=Path, metavar="FILE", help="where the smaller network goes, as small.safetensors")
+    mine.add_argument("--out", type=_file, metavar="FILE", help="where the smaller network goes, as small.safetensors")
 
     one = add("run", add_help=False)
     one.add_argument("chapter", nargs="?", metavar="CHAPTER")
     one.add_argument("-p", dest="parameters", metavar="NAME=VALUE", action="append", default=[])
-    one.add_argument("--out", type=Path, metavar="FILE", help="where the executed copy goes")
+    one.add_argument("--out", type=_file, metavar="FILE", help="where the executed copy goes")
     one.add_argument("-h", "--help", action="store_true", help="show the chapter's parameters")
 
     for name in ("list", "status"):
@@ -311,8 +329,8 @@ def _parser() -> argparse.ArgumentParser:
     preset(out, [p for p in settings.PRESETS if p != "smoke"], required=True)
     out.add_argument("--replace", action="store_true", help="also results that are published and hold")
 
-    add("pdf").add_argument("--out", type=Path, default=BUILD / "pdf", metavar="FOLDER", help="build/pdf unless given")
-    add("crate").add_argument("out", type=Path, metavar="FOLDER", help="which is made")
+    add("pdf").add_argument("--out", type=_folder, default=BUILD / "pdf", metavar="FOLDER", help="[build/pdf]")
+    add("crate").add_argument("out", type=_folder, metavar="FOLDER", help="which is made")
 
     preset(add("book"), default="smoke")
 
