@@ -1,6 +1,6 @@
 """The five neuron contribution metrics (Section 2.3), for every hidden layer and class in one sweep over the data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +43,8 @@ def score(
     ContributionError naming an unknown metric, a class without samples or outputs, or an operation that DeepLIFT cannot
     pass.
     """
+    if not isinstance(metrics, Iterable):
+        raise ContributionError(f"metrics={metrics!r} given, expected some of {', '.join(METRICS)}.")
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     _check(metrics, taylor)
     n_classes = samples.count(x, y) if n_classes is None else n_classes

@@ -6,6 +6,7 @@ left, and what the others are. One without a rule gets its inputs at full width,
 So what comes out is the masked network's whether there is a rule or not; a rule only makes it smaller.
 """
 
+import copy
 import inspect
 import math
 import operator
@@ -72,7 +73,7 @@ class Flow:
 
 def follow(traced: fx.GraphModule, cuts: list[Cut]) -> Flow:
     """The flow through a traced network in eval mode that has its `graphs.shapes`."""
-    return _Follower(traced, cuts).flow
+    return _Follower(_picked(traced), cuts).flow
 
 
 def level(mask: Tensor, live: Tensor) -> Tensor:
@@ -80,6 +81,38 @@ def level(mask: Tensor, live: Tensor) -> Tensor:
     count = int(mask[live].sum(1).max()) if live.any() else 0
     first = (~mask).byte().argsort(dim=1, stable=True)[:, :count]
     return torch.zeros_like(mask).scatter_(1, first, True) & live[:, None]
+
+
+def _picked(traced: fx.GraphModule) -> fx.GraphModule:
+    """The network with each piece of a split value named where several are taken at once, as by torch.cat(x.chunk(2)):
+    each may lack entries of its own."""
+
+    def picks(node: fx.Node, user: fx.Node) -> bool:
+        return user.target is operator.getitem and user.args[0] is node
+
+    def several(node: fx.Node) -> bool:
+        ones = [user for user in node.users if picks(node, user) and isinstance(user.args[1], int)]
+        return any(user not in ones and operations.kind(traced, user) != "size" for user in node.users)
+
+    def name(node: fx.Node, pieces: list[fx.Node]) -> None:
+        for user in [user for user in node.users if user not in pieces and operations.kind(traced, user) != "size"]:
+            if not picks(node, user):
+                user.args, user.kwargs = fx.map_arg((user.args, user.kwargs), lambda n: pieces if n is node else n)
+            elif isinstance(user.args[1], int):
+                user.replace_all_uses_with(pieces[user.args[1]])
+            else:
+                name(user, pieces[user.args[1]])  # as of x.chunk(2)[::-1]
+
+    if not any(operations.kind(traced, node) == "split" and several(node) for node in traced.graph.nodes):
+        return traced
+    traced = fx.GraphModule(traced, copy.deepcopy(traced.graph))
+    for node in [node for node in traced.graph.nodes if operations.kind(traced, node) == "split" and several(node)]:
+        with traced.graph.inserting_after(node):
+            pieces = [traced.graph.call_function(operator.getitem, (node, i)) for i in range(len(node.meta["shape"]))]
+        for piece, shape in zip(pieces, node.meta["shape"], strict=True):
+            piece.meta["shape"] = shape
+        name(node, pieces)
+    return traced
 
 
 class _Follower:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils import prune
 
 from nssutils import flow, graphs, operations
 from nssutils.errors import NssError
@@ -42,7 +43,8 @@ def layers(net: nn.Module, x: Tensor | None = None) -> dict[str, NeuronLayer]:
     {name: NeuronLayer} in forward order; `x` is an example, for a network that cannot be read off without one. Left
     out: output layers (nothing with weights follows); layers that are called more than once; the projections of
     residual shortcuts (a branch without activation into an addition whose other branch is deeper), so that what a
-    residual block adds can be sliced while the shortcut survives; and what meets a layer normalisation or an attention
+    residual block adds can be sliced while the shortcut survives; modules with a user's hook, as torch.nn.utils.prune
+    leaves one, or with a forward() of their own; and what meets a layer normalisation or an attention
     without an activation before: a transformer's embeddings, its queries, keys and values, and what its blocks add. So
     its neurons are the hidden units of its MLP blocks.
     Raises UnsupportedNetwork for a network that cannot be traced or has no hidden layer.
@@ -73,11 +75,14 @@ def layers_of(traced: fx.GraphModule) -> dict[str, NeuronLayer]:
             node.name, site.name, at_once,
         )  # fmt: skip
     if not found:
-        left_out |= {
-            node.target: "is used by a function"
-            for node in traced.graph.nodes
-            if node.op == "get_attr" and any(operations.weighs(traced, user) for user in node.users)
-        }
+        for node in traced.graph.nodes:
+            module = traced.get_submodule(node.target) if node.op == "call_module" else None
+            if node.op == "get_attr" and any(operations.weighs(traced, user) for user in node.users):
+                left_out[node.target] = "is used by a function"
+            elif isinstance(module, operations.MODULES["weighted"]) and prune.is_pruned(module):
+                left_out[node.target] = "is pruned by a hook (torch.nn.utils.prune.remove makes it permanent)"
+            elif isinstance(module, operations.MODULES["weighted"]) and node.target not in left_out:
+                left_out[node.target] = "has a hook, or a forward() of its own"
         why = "".join(f"; {name!r} {reason}" for name, reason in left_out.items())
         raise UnsupportedNetwork(
             f"the network has no hidden layer: expected a Linear or convolution that another one follows{why}."

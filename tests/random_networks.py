@@ -60,6 +60,7 @@ PARTS = {
     "scale": lambda w, c, how: ({"": nn.ParameterList([torch.rand(w, 1, 1), torch.rand(1, w, 1, 1)])}, w),
     "tokens": lambda w, c, how: ({"a": nn.Linear(w, c), "b": nn.Linear(c, w), "n": nn.LayerNorm(w)}, w),
     "some": lambda w, c, how: ({}, max(1, w - how % 3)),
+    "turned": lambda w, c, how: ({}, w),
     "cumulated": lambda w, c, how: ({}, w),
 }  # fmt: skip
 
@@ -94,6 +95,7 @@ STEPS = {
     "scale": lambda part, x, how: x * part("")[0] + part("")[1],
     "tokens": tokens,
     "some": lambda part, x, how: x[:, : max(1, x.shape[1] - how % 3)],
+    "turned": lambda part, x, how: torch.cat(x.chunk(2 + how % 3, 1)[:: -1 if how % 2 else 1], 1),
     "cumulated": lambda part, x, how: x.cumsum(1) if how % 2 else x.roll(1, 1),
 }  # fmt: skip
 

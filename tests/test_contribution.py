@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nssutils import NssError, contribution, models, neurons, settings
+from nssutils.studies import sensitivity
 
 
 def network(seed=0, pool=None) -> nn.Sequential:
@@ -116,6 +117,17 @@ def test_deeplift_equals_captum_without_max_pooling(batch):
             theirs = LayerDeepLift(net, net.get_submodule(site)).attribute(x, baseline.expand_as(x), target=y)
         theirs = theirs.flatten(2).sum(2) if theirs.dim() > 2 else theirs
         torch.testing.assert_close(found[name], theirs.detach(), rtol=1e-9, atol=1e-12)
+
+
+def test_captum_is_asked_call_by_call():
+    """The study of readings takes networks that call one module more than once, which captum by itself does not."""
+    net = models.build(settings.get("resnet18-cifar10", "smoke")).double().eval()
+    x, y = torch.rand(12, 3, 8, 8, dtype=torch.float64), torch.arange(12) % 2
+    theirs = sensitivity._captum(net, x, y, 2, torch.zeros_like(x[:1]))
+    ours = contribution.score(net, x, y, "deeplift", n_classes=2)["deeplift"]
+    assert theirs.keys() == ours.keys() and len(ours) > 5
+    for name in ours:
+        torch.testing.assert_close(theirs[name], ours[name], rtol=1e-9, atol=1e-12)
 
 
 POOLS = {
@@ -258,6 +270,7 @@ def test_taylor_names_a_layer_that_no_gradient_reaches(batch, form):
 @pytest.mark.parametrize(
     "change, message",
     [
+        ({"metrics": 0.9}, "metrics=0.9 given, expected some of avg, var"),
         ({"metrics": ("tailor",)}, "unknown metric 'tailor'.*Did you mean 'taylor'"),
         ({"n_classes": 2}, "label 2 given, expected 0 to 1"),
         ({"n_classes": 4}, "4 classes given, but the network has 3 outputs"),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import prune
 
 from nssutils import NssError, contribution, models, neurons, settings
 
@@ -162,6 +163,22 @@ class ByHand(Twice):
         return self.b(F.linear(x, self.a.weight).relu())
 
 
+class Doubling(Twice):
+    def __init__(self):
+        super().__init__()
+        self.a.register_forward_hook(lambda module, given, out: 2 * out)
+
+    def forward(self, x):
+        return self.b(self.a(x))
+
+
+def pruned():
+    net = Doubling()
+    net.a._forward_hooks.clear()
+    prune.l1_unstructured(net.a, "weight", 0.5)
+    return net
+
+
 @pytest.mark.parametrize(
     "net, message",
     [
@@ -169,6 +186,8 @@ class ByHand(Twice):
         (Branching(), "the dataflow of Branching cannot be traced"),
         (ByHand(), "no hidden layer: .*'a.weight' is used by a function"),
         (nn.Sequential(nn.Linear(3, 2)), "no hidden layer"),
+        (pruned(), "no hidden layer: .*'a' is pruned by a hook .torch.nn.utils.prune.remove makes it permanent"),
+        (Doubling(), "no hidden layer: .*'a' has a hook, or a forward.. of its own"),
     ],
 )
 def test_what_cannot_be_handled_is_refused_by_name(net, message):

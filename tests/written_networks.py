@@ -290,6 +290,14 @@ NETWORKS = {
         lambda n, x: n.head(
             torch.cat([p.relu() if i else p for i, p in enumerate(n.a(x).split([2, 3, 3], 1))], 1).amax((2, 3))),
         a=conv(3, 8), head=head(8)), IMAGE),
+    "pieces put together again": lambda: (Written(
+        lambda n, x: n.head(torch.cat(n.b(torch.cat(n.a(x).relu().chunk(2, 1)[::-1], 1)).relu().split(2, 1)[1:], 1)
+                            .mean((2, 3))),
+        a=conv(3, 8), b=conv(8, 6), head=head(4)), IMAGE),
+    "pieces in a stack": lambda: (Written(
+        lambda n, x: n.head((lambda a, b: torch.stack((a + b).split(2, 1), 1).amax(1))(*n.a(x).relu().chunk(2, 1)[:2])
+                            .mean((2, 3))),
+        a=conv(3, 8), head=head(2)), IMAGE),
     "pooled over its units": lambda: (Written(
         lambda n, x: n.head(F.max_pool1d(n.a(x).relu(), 2)), a=nn.Linear(5, 8), head=head(4)), (5,)),
     "a number divided by": lambda: (Written(

@@ -1,5 +1,6 @@
 """What the readings change that the paper leaves open: each varied alone, the others as everywhere in this book."""
 
+import copy
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from tqdm import tqdm
 
 from nssutils import contribution, data, graphs, neurons, slicing, training
@@ -112,7 +113,8 @@ def _captum(net: nn.Module, x: Tensor, y: Tensor, n_classes: int, baseline: Tens
     space, float64 (n_classes, width) for each layer."""
     from captum.attr import LayerDeepLift  # takes seconds to import, and only this reading needs it
 
-    read_at = {node.name: node.target for node in graphs.trace(net).graph.nodes}
+    net = _call_by_call(net)
+    read_at = {node.name: node.target for node in net.graph.nodes}
     found = {}
     for name, layer in neurons.layers(net).items():
         total = torch.zeros(n_classes, layer.width, dtype=torch.float64)
@@ -126,6 +128,19 @@ def _captum(net: nn.Module, x: Tensor, y: Tensor, n_classes: int, baseline: Tens
             total[c] = (part.flatten(2).sum(2) if part.dim() > 2 else part).mean(0)
         found[name] = total
     return found
+
+
+def _call_by_call(net: nn.Module) -> fx.GraphModule:
+    """The network with a module for each call, as captum needs it: ResNet-18 calls one ReLU twice in a block."""
+    traced, called = graphs.trace(copy.deepcopy(net)), set()
+    for node in traced.graph.nodes:
+        if node.op == "call_module" and node.target in called:
+            again = copy.deepcopy(traced.get_submodule(node.target))
+            node.target = f"{node.target}_{node.name}"
+            traced.add_submodule(node.target, again)
+        called.add(node.target)
+    traced.recompile()
+    return traced
 
 
 def _variants(
