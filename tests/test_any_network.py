@@ -574,3 +574,13 @@ def test_extraction_copies_what_it_keeps_and_no_more():
     assert small.b.weight.shape == (6, 3) and torch.equal(small.c.weight, c.weight)
     whole = restructuring.extract(net, {"a": torch.ones(6, dtype=torch.bool)})
     assert whole.b.weight is whole.c.weight is whole.e.weight
+
+
+def test_a_shape_that_is_tried_in_vain_is_not_logged(caplog):
+    """torch writes a page of traceback for each, besides the error, which says it all."""
+    net = Written(
+        lambda n, x: n.h(n.t(x).mean(1)), t=nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), h=nn.Linear(8, 4)
+    )
+    with pytest.raises(neurons.UnsupportedNetwork, match="took no batch of a usual size"):
+        neurons.layers(net.eval())
+    assert not caplog.records
