@@ -16,7 +16,7 @@ from nssutils import models, readaptation, settings
 from nssutils.companion import results, workflow
 from nssutils.studies import STUDIES, common, nnslicer, nnslicer_supervised, rq1, rq3, rq4
 
-# Images a second of one core that multiplies bf16 numbers, at the setting's size: trained on in bf16 (with AMX), evaluated
+# Images a second of one core that multiplies bf16 numbers, at a setting's size: trained on in bf16 (by AMX), evaluated
 # in bf16, evaluated in fp32. With AVX2 alone, in fp32, AlexNet is trained on 38, VGG-16 on 21, ResNet-101 on 2.2.
 CORE = {
     "alexnet-cifar10": (237, 596, 235), "vgg16-cifar10": (216, 660, 158), "resnet101-cifar10": (16, 36, 17),
