@@ -28,7 +28,9 @@ if workflow.is_main_process:
         CHAPTERS = pages.chapters(chapters.BOOK)
         BEYOND = set(CHAPTERS) - set(STUDIES)
     GPU = int(torch.cuda.is_available())  # of this machine; a cluster's profile says what a job takes there
-TODO = {(job.preset, job.chapter, job.setting, str(job.seed)) for job in JOBS if not job.stamp.exists()}
+TODO = {
+    (job.preset, job.chapter, job.setting, str(job.seed)): sorted(job.networks) for job in JOBS if not job.stamp.exists()
+}
 NSS = steps.command()
 # On one machine, at smoke, a process starts as long as it then computes: there a network's cells share one, the longest
 # first.
@@ -42,9 +44,8 @@ def relative(path):
 
 def networks(job):
     """The networks that a job needs, if it has to be done."""
-    if (job.preset, job.chapter, job.setting, job.seed) not in TODO:
-        return []
-    return [f"build/jobs/networks/{job.preset}/{job.setting}/seed{seed}" for seed in sorted(job.networks)]
+    seeds = TODO.get((job.preset, job.chapter, job.setting, job.seed), [])
+    return [f"build/jobs/networks/{job.preset}/{job.setting}/seed{seed}" for seed in seeds]
 
 
 resource_scopes:

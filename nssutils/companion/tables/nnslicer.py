@@ -48,7 +48,7 @@ def nnslicer_seconds(found: list[Result], label: str) -> Markdown:
             row[f"{title}, paper ÷ ours"] = "–" if theirs is None else f"{theirs / ours:,.0f}×"
         table.append(row)
     caption = "Time for the slice of one input: ours on one processor core, the paper's on two GPUs and sixteen cores."
-    kinds = sorted({one.provenance["processor"] for one in found})
+    kinds = sorted({one.provenance.get("processor", one.provenance["device"]) for one in found})
     note = f"Neurons and synapses; medians, on {' and '.join(kinds)}. The paper's are from Table 3 of NNSlicer's."
     return fragments.table(pd.DataFrame(table), label, caption, found, note=note)
 
