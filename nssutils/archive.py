@@ -43,6 +43,8 @@ _WRITTEN = (
     torch.arange, torch.zeros, torch.ones, torch.empty, F.linear, F.conv1d, F.conv2d, F.embedding, F.normalize,
     torch.einsum, torch.cumsum, torch.pow, torch.baddbmm, torch.where, torch.zeros_like, operations.written,
     operator.lt, operator.le, operator.gt, operator.ge, operator.ne, operator.and_, operator.or_, operator.invert,
+    torch.max, torch.min, torch.masked_fill, torch.std, torch.var, torch.norm, torch.topk, torch.gather, torch.hstack,
+    torch.ones_like, torch.full_like, torch.tril, torch.triu, torch.addcmul, torch.lerp, torch.repeat_interleave,
 )  # fmt: skip
 
 

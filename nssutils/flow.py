@@ -129,7 +129,8 @@ class _Follower:
         self.taken: dict[tuple, fx.Node] = {}
         self.cut_constants: dict[tuple, fx.Node] = {}
         called = [node.target for node in traced.graph.nodes if node.op == "call_module"]
-        self.shared = {target for target in called if called.count(target) > 1}
+        read = operations.read_besides(traced)
+        self.shared = {target for target in called if called.count(target) > 1 or target in read}  # left whole
         self.ahead = self._before_sites()
         for node in traced.graph.nodes:
             rule = getattr(self, f"_{operations.kind(traced, node)}", self._opaque)

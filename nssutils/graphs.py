@@ -31,6 +31,10 @@ def trace(net: nn.Module, x: Tensor | None = None) -> fx.GraphModule:
     if isinstance(net, fx.GraphModule):
         return net if net.meta.get("functional") else tracing.functional(fx.GraphModule(net, copy.deepcopy(net.graph)))
     net = unwrapped(net)
+    if lazy := [name for name, p in net.named_parameters() if nn.parameter.is_lazy(p)]:
+        raise operations.UnsupportedNetwork(
+            f"{lazy[0]!r} has no size yet, nor values: expected a network that has been called once, on some samples."
+        )
     try:
         with _untouched(net):
             return tracing.functional(fx.GraphModule(net, tracing.Symbolic().trace(net)))

@@ -64,8 +64,9 @@ def layers_of(traced: fx.GraphModule) -> dict[str, NeuronLayer]:
             left_out[node.target] = "is called more than once: its neurons have no single value"
         elif not active and _is_shortcut(traced, site, depth):
             left_out[node.target] = "is the projection of a shortcut"
-        elif not active and _is_mixed(traced, site):
-            left_out[node.target] = "has no activation before a layer normalisation or attention"
+        elif not active and (mixer := _mixer(traced, site)) is not None:
+            what = operations.called(traced, mixer)
+            left_out[node.target] = f"has no activation before {mixer.name!r} ({what}), which may look across neurons"
         if node.target in left_out:
             continue
         module = traced.get_submodule(node.target)
@@ -396,15 +397,15 @@ def _is_shortcut(traced: fx.GraphModule, site: fx.Node, depth: dict[fx.Node, int
 _MIXING = ("layernorm", "softmax", "attention", "matmul", "other")
 
 
-def _is_mixed(traced: fx.GraphModule, site: fx.Node) -> bool:
-    """Whether the site's value meets what looks across neurons before an activation or further weights do."""
+def _mixer(traced: fx.GraphModule, site: fx.Node) -> fx.Node | None:
+    """What the site's value meets, if it looks across neurons, before an activation or further weights."""
     seen, ahead = set(), list(site.users)
     while ahead:
         node = ahead.pop()
         what = operations.kind(traced, node)
         if what in _MIXING:
-            return True
+            return node
         if node not in seen and what not in ("activation", "prelu", "weighted", "size", "number"):
             ahead += node.users
         seen.add(node)
-    return False
+    return None

@@ -75,7 +75,8 @@ FUNCTIONS = {
     "multiply": (
         torch.mul, torch.multiply, operator.mul, operator.imul, operator.truediv, operator.itruediv, torch.div,
     ),
-    "cat": (torch.cat, torch.concat),
+    "larger": (torch.maximum, torch.minimum),
+    "cat": (torch.cat, torch.concat, torch.concatenate),
     "split": (torch.chunk, torch.split, torch.tensor_split, torch.unbind),
     "pick": (operator.getitem,),
     "pad": (F.pad,),
@@ -99,6 +100,7 @@ _METHODS = {
     "reduce": ("mean", "sum", "amax", "amin"),
     "add": ("add", "add_", "sub", "sub_"),
     "multiply": ("mul", "mul_", "div", "div_"),
+    "larger": ("maximum", "minimum"),
     "split": ("chunk", "split", "tensor_split", "unbind"),
     "softmax": ("softmax", "log_softmax"),
     "matmul": ("matmul", "bmm"),
@@ -113,9 +115,9 @@ def kind(traced: fx.GraphModule, node: fx.Node) -> str:
     """What a node does: "input", "output", "constant" (a parameter or buffer of its own), "weighted" (Linear,
     convolution), "norm" (of each neuron by itself), "layernorm" (any that looks across neurons), "activation"
     (element-wise), "prelu", "maxpool", "pool" (an average or an interpolation), "same" (values pass unchanged in eval
-    mode), "reshape", "permute", "reduce", "add" (subtracts, too), "multiply" (divides, too), "cat", "split", "pick",
-    "pad", "shuffle", "move" (elements go elsewhere), "softmax", "attention", "matmul", "size" (of a tensor, no values),
-    "number" (arithmetic of sizes), or "other"."""
+    mode), "reshape", "permute", "reduce", "add" (subtracts, too), "multiply" (divides, too), "larger" (of two, or the
+    smaller), "cat", "split", "pick", "pad", "shuffle", "move" (elements go elsewhere), "softmax", "attention",
+    "matmul", "size" (of a tensor, no values), "number" (arithmetic of sizes), or "other"."""
     if node.op in ("placeholder", "output", "get_attr"):
         return {"placeholder": "input", "output": "output", "get_attr": "constant"}[node.op]
     if node.op == "call_module":
@@ -258,6 +260,16 @@ def attribute(root: nn.Module, path: str):
     for part in path.split("."):
         root = getattr(root, part)
     return root
+
+
+def read_besides(traced: fx.GraphModule) -> set[str]:
+    """The modules whose tensors forward() reads itself, but to ask for their type."""
+
+    def counts(user: fx.Node) -> bool:
+        return user.target is not getattr or user.args[1] not in ("dtype", "device")
+
+    read = [node for node in traced.graph.nodes if node.op == "get_attr" and any(map(counts, node.users))]
+    return {node.target.rpartition(".")[0] for node in read}
 
 
 def device(net: nn.Module) -> torch.device:

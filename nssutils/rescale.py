@@ -9,6 +9,7 @@ made of these (exp, sum, reciprocal; mean, square, root), so they add up as well
 import functools
 import math
 import operator
+import types
 from collections.abc import Callable
 
 import torch
@@ -29,8 +30,9 @@ _LINEAR_IN_FIRST = (
     F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d, F.grid_sample,
     torch.index_select, torch.cumsum, torch.repeat_interleave, torch.narrow, torch.gather, torch.select, torch.tril,
     torch.triu, torch.diagonal, "index_select", "cumsum", "repeat_interleave", "narrow", "gather", "select", "tril",
-    "triu", "diagonal", "double", "half", "bfloat16",
+    "triu", "diagonal", "double", "half", "bfloat16", torch.masked_fill, "masked_fill",
 )  # fmt: skip
+_WITH_PLACES = {torch.max, torch.min, "max", "min"}  # over an axis they give where it is, too
 _LINEAR_MODULES = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 # Those with a rule for their first argument alone: whatever else they are called with must not change.
 _OF_FIRST = ("norm", "layernorm", "activation", "prelu", "maxpool", "softmax")
@@ -196,20 +198,23 @@ class Rescale(graphs.Visitor):
         name = node.target if isinstance(node.target, str) else node.target.__name__
         if name not in ("amax", "amin"):
             return fx.Interpreter.run_node(self, node)
+        return self._extreme(node, args, kwargs, name)
+
+    def _extreme(self, node: fx.Node, args: tuple, kwargs: dict, name: str) -> Tensor:
+        """The largest or smallest over some axes."""
         given = dict(zip(("dim", "keepdim"), args[1:], strict=False)) | kwargs
         x, x0, dims = args[0], self._before(node.args[0]), given.get("dim", ())
         dims = {d % x.dim() for d in ((dims,) if isinstance(dims, int) else dims or range(x.dim()))}
         if 0 in dims:
             raise ContributionError(f"DeepLIFT has no rule for {node.name!r}, a {name} over samples; {_OTHER_METRICS}.")
-        sign = 1 if name == "amax" else -1
+        sign = 1 if "max" in name else -1
         kept = [i for i in range(x.dim()) if i not in dims]
 
         def windows(value: Tensor) -> Tensor:
             return sign * value.permute(*kept, *sorted(dims)).flatten(len(kept)).reshape(len(value), -1, size)
 
         size = math.prod(x.shape[d] for d in dims)
-        largest = functools.partial(F.adaptive_max_pool1d, output_size=1, return_indices=True)
-        y = sign * _MaxPool.apply(windows(x), largest, None if x0 is None else windows(x0))
+        y = sign * _largest(windows(x), None if x0 is None else windows(x0))
         return y.view([1 if i in dims else n for i, n in enumerate(x.shape) if given.get("keepdim") or i not in dims])
 
     def _multiply(self, node: fx.Node, args: tuple, kwargs: dict):
@@ -229,6 +234,13 @@ class Rescale(graphs.Visitor):
             return first / second if divides else first * second
         return _product(torch.mul, first, second, self._before(node.args[0]), self._before(node.args[1]))
 
+    def _larger(self, node: fx.Node, args: tuple, kwargs: dict):
+        name = node.target if isinstance(node.target, str) else node.target.__name__
+        sign = 1 if name == "maximum" else -1
+        pairs = [torch.stack(torch.broadcast_tensors(*two), -1) for two in (args, map(self._before, node.args))]
+        y = sign * _largest(*(sign * pair.reshape(len(pair), -1, 2) for pair in pairs))
+        return y.view(pairs[0].shape[:-1])
+
     def _matmul(self, node: fx.Node, args: tuple, kwargs: dict):
         if len(args) < 2:
             raise self._no_rule(node, f" with {', '.join(kwargs)}")
@@ -243,12 +255,35 @@ class Rescale(graphs.Visitor):
             return _product(functools.partial(torch.einsum, args[0]), *args[1:], *before)
         if node.target is F.normalize:
             return self._normalize(node, args, kwargs)
+        if node.target in _WITH_PLACES and isinstance(kwargs.get("dim", args[1] if len(args) > 1 else None), int):
+            if all(_is_values(user) for user in node.users):
+                _, places = fx.Interpreter.run_node(self, node)
+                values = self._extreme(node, args, kwargs, operations.called(self.module, node))
+                return torch.return_types.max((values, places))
         linear = (node.target in _LINEAR_IN_FIRST and changing == [node.args[0]]) or node.target == "view_as"
         linear |= node.op == "call_module" and isinstance(self.module.get_submodule(node.target), _LINEAR_MODULES)
         linear |= node.target is torch.einsum and len(changing) == 1
+        linear |= node.target is getattr and node.args[1] == "values"
+        linear |= node.target is torch.where and node.args[0] not in changing
         if node.target is operations.written or linear or _embeds(self.module, node):
             return fx.Interpreter.run_node(self, node)
+        if changing == [node.args[0]] and _is_written(node.target):
+            return self._written(node, args, kwargs)
         raise self._no_rule(node)
+
+    def _written(self, node: fx.Node, args: tuple, kwargs: dict):
+        """A function that is one operation of the network's graph, by those that it is made of."""
+        x, x0 = args[0], self._before(node.args[0])
+        rest = fx.node.map_aggregate((args[1:], kwargs), lambda a: a.detach() if isinstance(a, Tensor) else a)
+        try:
+            traced = graphs.seen(_Call(node.target, *rest).eval(), x.detach())
+        except operations.UnsupportedNetwork as error:
+            raise self._no_rule(node, f": {error}") from error
+        if any(each.target is node.target for each in traced.graph.nodes):
+            raise self._no_rule(node)
+        with torch.no_grad():
+            reference = graphs.values(traced, x0)[0]
+        return Rescale(traced, {}, reference).run(x)
 
     def _normalize(self, node: fx.Node, args: tuple, kwargs: dict):
         given = dict(p=2.0, dim=1, eps=1e-12) | dict(zip(("p", "dim", "eps"), args[1:], strict=False)) | kwargs
@@ -306,22 +341,24 @@ class Rescale(graphs.Visitor):
         given = dict(zip(names, args, strict=False)) | kwargs
         if nodes.get("attn_mask") in self._changing(node):
             raise self._no_rule(node, " with a mask that changes")
-        if given.get("is_causal") or given.get("enable_gqa"):
-            raise ContributionError(
-                f"DeepLIFT has no rule for the causal or grouped attention {node.name!r}; {_OTHER_METRICS}."
-            )
+        if given.get("enable_gqa"):
+            raise self._no_rule(node, " of grouped heads")
         qkv, before = [given[name] for name in names[:3]], [self.reference[nodes[name]] for name in names[:3]]
-        return _attend(qkv, before, given.get("attn_mask"), given.get("scale"))
+        mask = given.get("attn_mask")
+        if given.get("is_causal"):
+            mask = qkv[0].new_ones(qkv[0].shape[-2], qkv[1].shape[-2], dtype=torch.bool).tril()
+        return _attend(qkv, before, mask, given.get("scale"))
 
     def _multihead(self, node: fx.Node, args: tuple, kwargs: dict):
         module: nn.MultiheadAttention = self.module.get_submodule(node.target)
         names = ("query", "key", "value")
         nodes = dict(zip(names, node.args, strict=False)) | node.kwargs
         given = dict(zip(names, args, strict=False)) | kwargs
-        fine = (*names, "need_weights")
+        mask = given.get("attn_mask")
+        fine = (*names, "need_weights", *(["attn_mask"] if mask is None or mask.dim() == 2 else []))
         odd = [name for name, value in given.items() if name not in fine and not isinstance(value, bool | None)]
         own = module._qkv_same_embed_dim and module.bias_k is None and not module.add_zero_attn
-        if odd or len(args) > 3 or not own or given.get("is_causal"):
+        if odd or len(args) > 3 or not own or nodes.get("attn_mask") in self.changes:
             raise ContributionError(
                 f"DeepLIFT has no rule for {node.name!r} as it is called: {odd or module}; {_OTHER_METRICS}."
             )
@@ -337,7 +374,9 @@ class Rescale(graphs.Visitor):
 
         with torch.no_grad():
             before = projected(befores)
-        y = _attend(projected(values), before, None, None)
+        # Of a module the mask says who is hidden, of the function who is seen.
+        mask = ~mask if mask is not None and mask.dtype == torch.bool else mask
+        y = _attend(projected(values), before, mask, None)
         y = y.transpose(1, 2).flatten(2)
         y = module.out_proj(y if module.batch_first else y.transpose(0, 1))
         return y, None
@@ -346,6 +385,31 @@ class Rescale(graphs.Visitor):
 _POOLS = {nn.MaxPool1d: F.max_pool1d, nn.MaxPool2d: F.max_pool2d, nn.MaxPool3d: F.max_pool3d}
 _ADAPTIVE_POOLS = {nn.AdaptiveMaxPool1d: F.adaptive_max_pool1d, nn.AdaptiveMaxPool2d: F.adaptive_max_pool2d,
                    nn.AdaptiveMaxPool3d: F.adaptive_max_pool3d}  # fmt: skip
+
+
+class _Call(nn.Module):
+    """A function of one tensor, all else that it is called with at hand."""
+
+    def __init__(self, function: Callable, rest: tuple, named: dict):
+        super().__init__()
+        self.function, self.rest, self.named = function, rest, named
+
+    def forward(self, x: Tensor):
+        return self.function(x, *self.rest, **self.named)
+
+
+def _is_written(target) -> bool:
+    """Whether what a node calls is a function in Python that can be read off by itself, such as torchvision's attention
+    of shifted windows: not torch's own, nor a user's autograd.Function."""
+    torchs = (getattr(target, "__module__", None) or "torch.").startswith("torch.")
+    return isinstance(target, types.FunctionType) and not torchs and not hasattr(target, "of")
+
+
+def _is_values(user: fx.Node) -> bool:
+    """Whether a node takes the values of what has values and places, and nothing else of it."""
+    return (user.target is operator.getitem and user.args[1] == 0) or (
+        user.target is getattr and user.args[1] == "values"
+    )
 
 
 def _embeds(traced: fx.GraphModule, node: fx.Node) -> bool:
@@ -364,6 +428,11 @@ def _product(by: Callable, a: Tensor, b: Tensor, a0: Tensor, b0: Tensor) -> Tens
 def _elementwise(x: Tensor, x0: Tensor, function: Callable) -> tuple[Tensor, Tensor]:
     """An element-wise operation's value, and its baseline."""
     return _Activation.apply(x, function, x0), function(x0)
+
+
+def _largest(x: Tensor, x0: Tensor | None) -> Tensor:
+    """The largest of each window (N, windows, size), as max-pooling has it."""
+    return _MaxPool.apply(x, functools.partial(F.adaptive_max_pool1d, output_size=1, return_indices=True), x0)
 
 
 def _softmax(x: Tensor, x0: Tensor, dim: int, log: bool = False) -> tuple[Tensor, Tensor]:
@@ -418,7 +487,7 @@ class _Activation(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):
         x, y, x0, y0 = ctx.saved_tensors
         change = x - x0
-        flat = change.abs() < _EPS
+        flat = ~(change.abs() >= _EPS)  # and where both are masked, at -inf
         multiplier = (y - y0) / change.masked_fill(flat, 1)
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()

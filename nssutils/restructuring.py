@@ -276,14 +276,14 @@ def _cut_gradients(small: fx.GraphModule, traced: fx.GraphModule, without: set[s
 
 def _fold(small: nn.Module, traced: fx.GraphModule) -> None:
     """Multiply each batch normalisation into the weighted layer that it alone reads; `traced` says what reads what."""
-    called, folded = [node.target for node in traced.graph.nodes], {}
+    called, read, folded = [node.target for node in traced.graph.nodes], operations.read_besides(traced), {}
     for node in traced.graph.nodes:
         is_norm = node.op == "call_module" and operations.kind(traced, node) == "norm"
         source = node.all_input_nodes[0] if is_norm else None
         if source is None or operations.kind(traced, source) != "weighted" or len(source.users) > 1:
             continue
         weighted, norm = small.get_submodule(source.target), small.get_submodule(node.target)
-        once = called.count(source.target) == called.count(node.target) == 1
+        once = all(called.count(each) == 1 and each not in read for each in (source.target, node.target))
         if not once or norm.running_mean is None or len(norm.running_mean) != len(weighted.weight):
             continue
         fuse = fusion.fuse_linear_bn_eval if isinstance(weighted, nn.Linear) else fusion.fuse_conv_bn_eval

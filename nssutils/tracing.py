@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import checkpoint
@@ -32,6 +33,8 @@ class Symbolic(fx.Tracer):
             raise operations.UnsupportedNetwork(
                 "forward() turns autocast on or off on its way; expected around the call: with autocast(): net(x)"
             )
+        if target in _SPELLED_OUT:
+            return _SPELLED_OUT[target](*args, **kwargs)
         args, kwargs = positional(self.root, op, target, args, kwargs)
         proxy = super().create_proxy(op, target, args, kwargs, *more, **options)
         proxy.node.meta["no_grad"] = not torch.is_grad_enabled()
@@ -69,6 +72,14 @@ class Symbolic(fx.Tracer):
         """Whether what a symbol stands for has an attribute that tensors lack."""
         return hasattr(self.type_of(proxy), name)
 
+
+def _glu(input, dim: int = -1):
+    halves = torch.chunk(input, 2, dim)
+    return halves[0] * torch.sigmoid(halves[1])
+
+
+# Operations that are read off as the ones they are made of, so that what is known of these holds for them.
+_SPELLED_OUT = {F.glu: _glu}
 
 # What torch's functions call the operands that rules look for in their places, and numpy's words for some arguments.
 _FIRST, _SECOND = ("input", "tensors", "tensor", "query"), ("other", "mat2", "exponent", "shape")
@@ -167,7 +178,7 @@ def _autocast() -> list[tuple]:
 
 _WITHIN = (
     nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.Transformer,
-    nn.TransformerDecoder, nn.TransformerDecoderLayer,
+    nn.TransformerDecoder, nn.TransformerDecoderLayer, nn.GLU,
 )  # fmt: skip
 
 

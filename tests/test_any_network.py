@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from random_networks import drawn, layouts
-from torch import nn
+from torch import fx, nn
 from written_networks import NETWORKS, Written, written
 
 from nssutils import NssError, archive, contribution, graphs, models, neurons, operations, rescale, restructuring
@@ -39,6 +39,9 @@ def test_extracted_as_masked(name):
         torch.testing.assert_close(small(x), wanted, rtol=1e-9, atol=1e-9)
         if "batch" not in name:  # whose statistics count
             torch.testing.assert_close(small(x[:1]), wanted[:1], rtol=1e-9, atol=1e-9)
+        if seed == 0:
+            folded = restructuring.extract(net, masks, fold=True, x=x, check=False)
+            torch.testing.assert_close(folded(x), wanted, rtol=1e-9, atol=1e-9)
         changed += not torch.allclose(wanted, net(x))
         assert models.count_parameters(small) < models.count_parameters(net)
     assert changed  # not by every mask: a neuron may never fire
@@ -87,6 +90,11 @@ def test_deeplift_adds_up_or_is_refused(name):
     torch.testing.assert_close(given, wanted.detach(), rtol=1e-7, atol=1e-9)
 
 
+@fx.wrap
+def squared_if(y, bound):
+    return y**2 if (y > bound).any() else y
+
+
 @pytest.mark.parametrize(
     "step, message",
     [
@@ -97,6 +105,10 @@ def test_deeplift_adds_up_or_is_refused(name):
         (lambda n, y: y**y, "no rule for 'pow_1'"),
         (lambda n, y: torch.div(y, 0.1, rounding_mode="floor"), "no rule for 'div' .div with rounding_mode"),
         (lambda n, y: torch.nn.functional.layer_norm(y, (8,), y.mean(0)), "no rule for 'layer_norm'"),
+        (lambda n, y: y + y.max(1, keepdim=True)[1], "no rule for 'max_1'"),
+        (lambda n, y: y - y.max(), "no rule for 'max_1'"),
+        (lambda n, y: torch.max(y, y.flip(1)), "no rule for 'max_1'"),
+        (lambda n, y: squared_if(y, n.bound), "no rule for 'squared_if' .squared_if: the dataflow"),
         (lambda n, y: torch.nn.functional.linear(y, y)[:, :1] * n.bound, "no rule for 'linear'"),
         (lambda n, y: (9 * y).to(dtype=torch.int64).double(), "'to': it makes whole numbers"),
         (lambda n, y: torch.nn.functional.batch_norm(y, n.bound[0], n.bound[0], training=True), "own statistics"),
@@ -111,13 +123,20 @@ def test_what_deeplift_would_get_wrong_is_refused(step, message):
         contribution.deeplift(net, torch.rand(3, 5, dtype=torch.float64), torch.tensor([0, 1, 2]))
 
 
-def test_deeplift_refuses_an_attention_with_a_mask_by_name():
+@pytest.mark.parametrize(
+    "masks, message",
+    [
+        (lambda n, y: {"attn_mask": y.new_zeros(7, 7).expand(2 * y.shape[0], 7, 7)}, r": \['attn_mask'\]"),
+        (lambda n, y: {"attn_mask": y.mean((0, 2)).expand(7, 7)}, ": MultiheadAttention"),
+        (lambda n, y: {"key_padding_mask": y.new_zeros(y.shape[0], 7)}, r": \['key_padding_mask'\]"),
+    ],
+)
+def test_deeplift_refuses_an_attention_with_other_masks_by_name(masks, message):
     net = Written(
-        lambda n, x: n.head(n.b(n.at(y := n.a(x), y, y, attn_mask=n.mask)[0]).relu().mean(1)), a=nn.Linear(5, 8),
+        lambda n, x: n.head(n.b(n.at(y := n.a(x), y, y, **masks(n, y))[0]).relu().mean(1)), a=nn.Linear(5, 8),
         at=nn.MultiheadAttention(8, 2, batch_first=True), b=nn.Linear(8, 6), head=nn.Linear(6, 4),
-        mask=nn.Parameter(torch.rand(7, 7)),
     )  # fmt: skip
-    with pytest.raises(contribution.ContributionError, match=r"no rule for 'at' as it is called: \['attn_mask'\]"):
+    with pytest.raises(contribution.ContributionError, match="no rule for 'at' as it is called" + message):
         contribution.deeplift(net, torch.rand(3, 7, 5), torch.tensor([0, 1, 2]))
 
 
@@ -525,8 +544,8 @@ def test_deeplift_adds_up_on_any_drawn_network(steps, seed):
 def test_an_extracted_network_comes_back_from_its_file(name, tmp_path):
     net, x = written(name)
     small = restructuring.extract(net, random_masks(net, x, 1), x=x, check=False)
-    if name == "an operation of one's own":
-        with pytest.raises(archive.ArchiveError, match="calls Squashed, which a file cannot name"):
+    if name in ("an operation of one's own", "a function taken whole"):
+        with pytest.raises(archive.ArchiveError, match=r"calls (Squashed|taken_whole), which a file cannot name"):
             restructuring.save(small, tmp_path / "small.safetensors")
         return
     restructuring.save(small, tmp_path / "small.safetensors")

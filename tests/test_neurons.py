@@ -184,8 +184,13 @@ def pruned():
     [
         (Twice(), "no hidden layer: .*'a' is called more than once"),
         (Branching(), "the dataflow of Branching cannot be traced"),
+        (nn.Sequential(nn.LazyLinear(3), nn.ReLU(), nn.Linear(3, 2)), "'0.weight' has no size yet, nor values"),
         (ByHand(), "no hidden layer: .*'a.weight' is used by a function"),
         (nn.Sequential(nn.Linear(3, 2)), "no hidden layer"),
+        (
+            nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2)),
+            "'0' has no activation before '_1' .1: LayerNorm., which may look across neurons",
+        ),
         (pruned(), "no hidden layer: .*'a' is pruned by a hook .torch.nn.utils.prune.remove makes it permanent"),
         (Doubling(), "no hidden layer: .*'a' has a hook, or a forward.. of its own"),
     ],

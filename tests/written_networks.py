@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange, reduce, repeat
 from einops.layers.torch import Rearrange
-from torch import nn
+from torch import fx, nn
 from torch.utils.checkpoint import checkpoint
 
 IMAGE = (3, 8, 8)
@@ -118,6 +118,23 @@ def shuffled(net, x):
     n, c, h, w = x.size()
     x = x.view(n, 4, c // 4, h, w).transpose(1, 2).contiguous().view(n, -1, h, w)
     return net.head(net.b(x).relu().mean((2, 3)))
+
+
+def looking_back(net, x):
+    """Three attentions of tokens that see none after them."""
+    y = net.a(x).relu()
+    hidden = torch.ones(4, 4, dtype=torch.bool).triu(1)
+    y = y + F.scaled_dot_product_attention(*net.qkv(y).chunk(3, -1), attn_mask=~hidden)
+    y = y + F.scaled_dot_product_attention(*net.qkv(y).chunk(3, -1), is_causal=True, scale=0.3)
+    y = y + net.at(y, y, y, attn_mask=hidden, need_weights=False)[0]
+    scores = (y @ net.other(y).transpose(1, 2)).masked_fill(hidden, -torch.inf)
+    return net.head((torch.where(hidden, -1e9, scores).softmax(-1) @ y).flatten(1))
+
+
+@fx.wrap
+def taken_whole(y, gain, *, shift):
+    """One operation of the graph."""
+    return (y.tanh() * gain + y.amax(1, keepdim=True) if y.shape[-1] == 8 else y) + shift
 
 
 def asserted(net, x):
@@ -290,6 +307,29 @@ NETWORKS = {
         lambda n, x: n.head(
             torch.cat([p.relu() if i else p for i, p in enumerate(n.a(x).split([2, 3, 3], 1))], 1).amax((2, 3))),
         a=conv(3, 8), head=head(8)), IMAGE),
+    "gated linear units": lambda: (Written(
+        lambda n, x: n.head(torch.concatenate([F.glu(y := n.glu(n.a(x)), 1), F.glu(n.b(y), dim=-3)], axis=1)
+                            .mean((2, 3))),
+        a=conv(3, 12), glu=nn.GLU(1), b=conv(6, 8), head=head(7)), IMAGE),
+    "a function taken whole": lambda: (Written(
+        lambda n, x: n.head(n.b(taken_whole(n.a(x).relu(), n.gain, shift=n.gain.mean())).relu()), a=nn.Linear(5, 8),
+        b=nn.Linear(8, 6), gain=nn.Parameter(torch.rand(8)), head=head(6)), (5,)),
+    "weights read besides": lambda: (Written(
+        lambda n, x: n.head(n.c(
+            n.b((y := n.act(n.norm(n.a(x)))) + n.a.bias.mean() + n.norm.weight[0]).relu()
+            + F.linear(y, n.b.weight.to(n.c.weight.dtype)) * n.act.weight.sum() / len(n.a.weight)).relu()),
+        a=nn.Linear(5, 8), norm=nn.BatchNorm1d(8), act=nn.PReLU(8), b=nn.Linear(8, 6), c=nn.Linear(6, 7), head=head(7)),
+        (5,)),
+    "the largest and its place": lambda: (Written(
+        lambda n, x: n.head(((y := n.a(x).relu()) * n.b(torch.cat(
+            [y.max(1, keepdim=True)[0], torch.min(y.tanh(), dim=1, keepdim=True).values], 1)).sigmoid()).mean((2, 3))),
+        a=conv(3, 6), b=conv(2, 1), head=head(6)), IMAGE),
+    "tokens that look back": lambda: (Written(
+        looking_back, a=nn.Linear(3, 8), qkv=nn.Linear(8, 24), at=nn.MultiheadAttention(8, 2, batch_first=True),
+        other=nn.Linear(8, 8), head=head(32)), (4, 3)),
+    "the larger of two": lambda: (Written(
+        lambda n, x: n.head(torch.maximum(n.a(x), n.b(x)).minimum(n.bound).mean((2, 3))),
+        a=conv(3, 8), b=conv(3, 8), bound=nn.Parameter(torch.rand(8, 1, 1)), head=head(8)), IMAGE),
     "pieces put together again": lambda: (Written(
         lambda n, x: n.head(torch.cat(n.b(torch.cat(n.a(x).relu().chunk(2, 1)[::-1], 1)).relu().split(2, 1)[1:], 1)
                             .mean((2, 3))),
