@@ -43,8 +43,9 @@ _WRITTEN = (
     torch.arange, torch.zeros, torch.ones, torch.empty, F.linear, F.conv1d, F.conv2d, F.embedding, F.normalize,
     torch.einsum, torch.cumsum, torch.pow, torch.baddbmm, torch.where, torch.zeros_like, operations.written,
     operator.lt, operator.le, operator.gt, operator.ge, operator.ne, operator.and_, operator.or_, operator.invert,
-    torch.max, torch.min, torch.masked_fill, torch.std, torch.var, torch.norm, torch.topk, torch.gather, torch.hstack,
-    torch.ones_like, torch.full_like, torch.tril, torch.triu, torch.addcmul, torch.lerp, torch.repeat_interleave,
+    torch.max, torch.min, torch.std, torch.var, torch.norm, torch.linalg.vector_norm, torch.topk, torch.gather,
+    torch.masked_fill, torch.hstack, torch.ones_like, torch.full_like, torch.tril, torch.triu, torch.addcmul,
+    torch.lerp, torch.repeat_interleave,
 )  # fmt: skip
 
 
@@ -59,7 +60,7 @@ def _functions() -> dict[str, object]:
     """The functions that a graph in a file may call, by name: those with a kind, and some that are just computed."""
     known = {function for functions in operations.FUNCTIONS.values() for function in functions} | set(_WRITTEN)
     found = {}
-    for space in (torch, F, operator, builtins, torchvision.ops, operations):
+    for space in (torch, F, torch.linalg, operator, builtins, torchvision.ops, operations):
         for name in dir(space):
             function = getattr(space, name, None)
             if callable(function) and function in known:

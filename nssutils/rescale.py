@@ -33,6 +33,12 @@ _LINEAR_IN_FIRST = (
     "triu", "diagonal", "double", "half", "bfloat16", torch.masked_fill, "masked_fill",
 )  # fmt: skip
 _WITH_PLACES = {torch.max, torch.min, "max", "min"}  # over an axis they give where it is, too
+# The arguments of what squares, adds up and, but for the variance, takes the root.
+_SPREADS = {
+    **dict.fromkeys((torch.norm, "norm"), ("p", "dim", "keepdim")),
+    torch.linalg.vector_norm: ("ord", "dim", "keepdim"),
+    **dict.fromkeys((torch.var, "var", torch.std, "std"), ("dim", "unbiased", "keepdim")),
+}
 _LINEAR_MODULES = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 # Those with a rule for their first argument alone: whatever else they are called with must not change.
 _OF_FIRST = ("norm", "layernorm", "activation", "prelu", "maxpool", "softmax")
@@ -99,7 +105,7 @@ class Rescale(graphs.Visitor):
     def run_node(self, node: fx.Node):
         what = operations.kind(self.module, node)
         depends = [source for source in node.all_input_nodes if source in self.changes]
-        if node.target in _SHAPED:
+        if node.op != "call_module" and node.target in _SHAPED:
             return super().run_node(node)
         if (depends or what == "input") and what not in ("size", "number"):
             self.changes.add(node)
@@ -249,25 +255,30 @@ class Rescale(graphs.Visitor):
         return _product(torch.matmul, *args[:2], self._before(node.args[0]), self._before(node.args[1]))
 
     def _other(self, node: fx.Node, args: tuple, kwargs: dict):
-        changing = self._changing(node)
-        if node.target is torch.einsum and len(node.args) == 3 and len(changing) == 2:
+        if node.op == "call_module":
+            if isinstance(self.module.get_submodule(node.target), (*_LINEAR_MODULES, nn.Embedding)):
+                return fx.Interpreter.run_node(self, node)  # what a table is read by are no numbers to change
+            raise self._no_rule(node)
+        changing, target = self._changing(node), node.target
+        if target is torch.einsum and len(node.args) == 3 and len(changing) == 2:
             before = [self.reference[source] for source in node.args[1:]]
             return _product(functools.partial(torch.einsum, args[0]), *args[1:], *before)
-        if node.target is F.normalize:
+        if target is F.normalize:
             return self._normalize(node, args, kwargs)
-        if node.target in _WITH_PLACES and isinstance(kwargs.get("dim", args[1] if len(args) > 1 else None), int):
+        if target in _SPREADS:
+            return self._spread(node, args, kwargs)
+        if target in _WITH_PLACES and isinstance(kwargs.get("dim", args[1] if len(args) > 1 else None), int):
             if all(_is_values(user) for user in node.users):
                 _, places = fx.Interpreter.run_node(self, node)
                 values = self._extreme(node, args, kwargs, operations.called(self.module, node))
                 return torch.return_types.max((values, places))
-        linear = (node.target in _LINEAR_IN_FIRST and changing == [node.args[0]]) or node.target == "view_as"
-        linear |= node.op == "call_module" and isinstance(self.module.get_submodule(node.target), _LINEAR_MODULES)
-        linear |= node.target is torch.einsum and len(changing) == 1
-        linear |= node.target is getattr and node.args[1] == "values"
-        linear |= node.target is torch.where and node.args[0] not in changing
-        if node.target is operations.written or linear or _embeds(self.module, node):
+        linear = (target in _LINEAR_IN_FIRST and changing == [node.args[0]]) or target == "view_as"
+        linear |= target is torch.einsum and len(changing) == 1
+        linear |= target is getattr and node.args[1] == "values"
+        linear |= target is torch.where and node.args[0] not in changing
+        if target is operations.written or linear:
             return fx.Interpreter.run_node(self, node)
-        if changing == [node.args[0]] and _is_written(node.target):
+        if changing == [node.args[0]] and _is_written(target):
             return self._written(node, args, kwargs)
         raise self._no_rule(node)
 
@@ -292,8 +303,25 @@ class Rescale(graphs.Visitor):
         x, x0 = args[0], self.reference[node.args[0]]
         square, square0 = _elementwise(x, x0, torch.square)
         sums = (each.sum(given["dim"], keepdim=True) for each in (square, square0))
-        r, r0 = _elementwise(*sums, lambda total: 1 / total.sqrt().clamp_min(given["eps"]))
+        r, r0 = _elementwise(*sums, lambda total: total.clamp_min(given["eps"] ** 2).rsqrt())
         return _product(torch.mul, x, r, x0, r0)
+
+    def _spread(self, node: fx.Node, args: tuple, kwargs: dict):
+        """The length, variance or standard deviation over some axes."""
+        given = dict(zip(_SPREADS[node.target], args[1:], strict=False)) | kwargs
+        x, x0, dims = args[0], self.reference[node.args[0]], given.get("dim")
+        dims = (dims,) if isinstance(dims, int) else dims
+        power = given.get("p", given.get("ord", 2))
+        if not isinstance(dims, tuple | list) or any(d % x.dim() == 0 for d in dims) or power not in (2, "fro"):
+            raise self._no_rule(node, f" of {', '.join(map(str, (*args[1:], *kwargs.items()))) or 'all there is'}")
+        count = 1
+        if node.target in (torch.var, "var", torch.std, "std"):
+            x, x0 = (each - each.mean(dims, keepdim=True) for each in (x, x0))
+            fewer = given.get("correction", given.get("unbiased", 1))
+            count = math.prod(x.shape[d] for d in dims) - int(1 if fewer is None else fewer)
+        squares = _elementwise(x, x0, torch.square)
+        total, total0 = (each.sum(dims, keepdim=bool(given.get("keepdim"))) / count for each in squares)
+        return total if node.target in (torch.var, "var") else _elementwise(total, total0, _root)[0]
 
     def _softmax(self, node: fx.Node, args: tuple, kwargs: dict):
         module = self.module.get_submodule(node.target) if node.op == "call_module" else None
@@ -412,11 +440,6 @@ def _is_values(user: fx.Node) -> bool:
     )
 
 
-def _embeds(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a node looks up rows of a table: what it reads are no numbers to change."""
-    return node.op == "call_module" and isinstance(traced.get_submodule(node.target), nn.Embedding)
-
-
 def _product(by: Callable, a: Tensor, b: Tensor, a0: Tensor, b0: Tensor) -> Tensor:
     """A bilinear operation of two values that both change."""
     with torch.no_grad():
@@ -433,6 +456,11 @@ def _elementwise(x: Tensor, x0: Tensor, function: Callable) -> tuple[Tensor, Ten
 def _largest(x: Tensor, x0: Tensor | None) -> Tensor:
     """The largest of each window (N, windows, size), as max-pooling has it."""
     return _MaxPool.apply(x, functools.partial(F.adaptive_max_pool1d, output_size=1, return_indices=True), x0)
+
+
+def _root(x: Tensor) -> Tensor:
+    """The square root, whose derivative at zero is taken for zero."""
+    return torch.where(x > 0, x, torch.ones_like(x)).sqrt() * (x > 0)
 
 
 def _softmax(x: Tensor, x0: Tensor, dim: int, log: bool = False) -> tuple[Tensor, Tensor]:

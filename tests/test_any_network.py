@@ -106,6 +106,9 @@ def squared_if(y, bound):
         (lambda n, y: torch.div(y, 0.1, rounding_mode="floor"), "no rule for 'div' .div with rounding_mode"),
         (lambda n, y: torch.nn.functional.layer_norm(y, (8,), y.mean(0)), "no rule for 'layer_norm'"),
         (lambda n, y: y + y.max(1, keepdim=True)[1], "no rule for 'max_1'"),
+        (lambda n, y: y / y.norm(), "no rule for 'norm' .norm of all there is"),
+        (lambda n, y: y / y.norm(1, 1, True), "no rule for 'norm' .norm of 1, 1, True"),
+        (lambda n, y: y / y.std(0), "no rule for 'std' .std of 0"),
         (lambda n, y: y - y.max(), "no rule for 'max_1'"),
         (lambda n, y: torch.max(y, y.flip(1)), "no rule for 'max_1'"),
         (lambda n, y: squared_if(y, n.bound), "no rule for 'squared_if' .squared_if: the dataflow"),
@@ -138,6 +141,24 @@ def test_deeplift_refuses_an_attention_with_other_masks_by_name(masks, message):
     )  # fmt: skip
     with pytest.raises(contribution.ContributionError, match="no rule for 'at' as it is called" + message):
         contribution.deeplift(net, torch.rand(3, 7, 5), torch.tensor([0, 1, 2]))
+
+
+@pytest.mark.parametrize("name", ["norm", "gather", "view_as", "max", "new_zeros"])
+def test_a_module_s_name_is_not_taken_for_an_operation(name):
+    net = Written(lambda n, x: n.head(getattr(n, name)(n.a(x).relu())), a=nn.Linear(5, 8), head=nn.Linear(8, 4))
+    net.add_module(name, nn.Softmin(1))
+    with pytest.raises(contribution.ContributionError, match=f"no rule for '{name}.*: Softmin"):
+        contribution.deeplift(net, torch.rand(3, 5), torch.tensor([0, 1, 2]))
+
+
+def test_deeplift_of_what_never_fires_is_nothing():
+    """At zero a length has no derivative."""
+    net = Written(
+        lambda n, x: n.head(F.normalize(y := n.a(x).relu()) + y.norm(dim=1, keepdim=True) + y.std(1, keepdim=True)),
+        a=nn.Linear(5, 8), head=nn.Linear(8, 4),
+    ).double()  # fmt: skip
+    nn.init.constant_(net.a.bias, -9)
+    assert not contribution.deeplift(net, torch.rand(3, 5, dtype=torch.float64), torch.tensor([0, 1, 2]))["a"].any()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -566,7 +587,7 @@ def test_a_file_that_is_none_or_another_network_s_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(NssError, match=r"has no extracted network"):
         restructuring.load(path, net)
-    with pytest.raises(NssError, match=r"calls topk, which a file cannot name"):
+    with pytest.raises(NssError, match=r"calls sort, which a file cannot name"):
         odd = Odd().double().eval()
         restructuring.save(restructuring.extract(odd, {"a": torch.arange(6) < 3}), path)
     assert path.stat().st_size == 200
@@ -578,7 +599,7 @@ class Odd(nn.Module):
         self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 2)
 
     def forward(self, x):
-        return self.b(torch.topk(self.a(x).relu(), 6).values)
+        return self.b(torch.sort(self.a(x).relu(), 1).values)
 
 
 def test_extraction_copies_what_it_keeps_and_no_more():

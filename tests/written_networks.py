@@ -324,6 +324,14 @@ NETWORKS = {
         lambda n, x: n.head(((y := n.a(x).relu()) * n.b(torch.cat(
             [y.max(1, keepdim=True)[0], torch.min(y.tanh(), dim=1, keepdim=True).values], 1)).sigmoid()).mean((2, 3))),
         a=conv(3, 6), b=conv(2, 1), head=head(6)), IMAGE),
+    "lengths and spreads": lambda: (Written(
+        lambda n, x: n.head(n.b(torch.cat([
+            (y := n.a(x).relu()) * y.norm(p=2, dim=(2, 3), keepdim=True),
+            y * torch.linalg.vector_norm(y, dim=1)[:, None],
+            (y - y.mean(1, keepdim=True)) / (y.std(1, keepdim=True) + 0.1), y * torch.var(y, (2, 3), keepdim=True),
+            y * y.var((-1, -2), correction=0)[..., None, None], y + y.std(dim=1, unbiased=False)[:, None]], 1)).relu()
+            .mean((2, 3))),
+        a=conv(3, 6), b=conv(36, 5), head=head(5)), IMAGE),
     "tokens that look back": lambda: (Written(
         looking_back, a=nn.Linear(3, 8), qkv=nn.Linear(8, 24), at=nn.MultiheadAttention(8, 2, batch_first=True),
         other=nn.Linear(8, 8), head=head(32)), (4, 3)),
