@@ -186,8 +186,10 @@ def is_leaf(module: nn.Module) -> bool:
     """Whether a module is one operation: torch's layers, what inherits their forward(), stochastic depth."""
     if isinstance(module, _WITHIN):
         return False
-    forward = next((base for base in type(module).__mro__ if "forward" in vars(base)), type(module)).__module__
-    return forward.startswith(("torch.nn.", "torch.ao.")) or isinstance(module, ops.StochasticDepth)
+    of = next((base for base in type(module).__mro__ if "forward" in vars(base)), type(module))
+    if of is nn.Module:  # its forward() is put into each by itself
+        return False
+    return of.__module__.startswith(("torch.nn.", "torch.ao.")) or isinstance(module, ops.StochasticDepth)
 
 
 # A batch that no other size of a network is likely to be a multiple of: it tells the batch's sizes from all others.

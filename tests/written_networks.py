@@ -332,6 +332,9 @@ NETWORKS = {
             y * y.var((-1, -2), correction=0)[..., None, None], y + y.std(dim=1, unbiased=False)[:, None]], 1)).relu()
             .mean((2, 3))),
         a=conv(3, 6), b=conv(36, 5), head=head(5)), IMAGE),
+    "a forward() that is chosen": lambda: (Written(
+        lambda n, x: n.head(n.b(n.chosen(n.a(x).relu())).relu().mean((2, 3))), a=conv(3, 6), chosen=Chosen(),
+        b=conv(6, 8), head=head(8)), IMAGE),
     "tokens that look back": lambda: (Written(
         looking_back, a=nn.Linear(3, 8), qkv=nn.Linear(8, 24), at=nn.MultiheadAttention(8, 2, batch_first=True),
         other=nn.Linear(8, 8), head=head(32)), (4, 3)),
@@ -415,6 +418,20 @@ NETWORKS = {
         conv(3, 6), nn.Sigmoid(), nn.AvgPool2d(2), nn.Softplus(), nn.Conv2d(6, 5, 3, padding=1, padding_mode="reflect"),
         nn.ReLU(), nn.Flatten(), head(80)), IMAGE),
 }  # fmt: skip
+
+
+class Chosen(nn.Module):
+    """Which forward() it has is chosen when it is made."""
+
+    def __init__(self):
+        super().__init__()
+        self.part = conv(3, 3)
+        self.forward = self.on_some
+
+    def on_some(self, x):
+        x = x.clone()
+        x[:, :3] = self.part(x[:, :3])
+        return x
 
 
 def written(name: str) -> tuple[nn.Module, torch.Tensor]:
