@@ -41,12 +41,12 @@ def layers(net: nn.Module, x: Tensor | None = None) -> dict[str, NeuronLayer]:
     """The hidden layers of a network of Linear and convolutions, whatever else it is made of.
 
     {name: NeuronLayer} in forward order; `x` is an example, for a network that cannot be read off without one. Left
-    out: output layers (nothing with weights follows); layers that are called more than once; the projections of
-    residual shortcuts (a branch without activation into an addition whose other branch is deeper), so that what a
-    residual block adds can be sliced while the shortcut survives; modules with a user's hook, as torch.nn.utils.prune
-    leaves one, or with a forward() of their own; and what meets a layer normalisation or an attention
-    without an activation before: a transformer's embeddings, its queries, keys and values, and what its blocks add. So
-    its neurons are the hidden units of its MLP blocks.
+    out: output layers (nothing with weights follows); layers that do not see the input, as those that make a bias of
+    positions; layers that are called more than once; the projections of residual shortcuts (a branch without activation
+    into an addition whose other branch is deeper), so that what a residual block adds can be sliced while the shortcut
+    survives; modules with a user's hook, as torch.nn.utils.prune leaves one, or with a forward() of their own; and what
+    meets a layer normalisation or an attention without an activation before: a transformer's embeddings, its queries,
+    keys and values, and what its blocks add. So its neurons are the hidden units of its MLP blocks.
     Raises UnsupportedNetwork for a network that cannot be traced or has no hidden layer.
     """
     return layers_of(graphs.trace(net, x))
@@ -54,12 +54,14 @@ def layers(net: nn.Module, x: Tensor | None = None) -> dict[str, NeuronLayer]:
 
 def layers_of(traced: fx.GraphModule) -> dict[str, NeuronLayer]:
     """`layers` of a network that is traced already."""
-    depth, leads_on, found, left_out = _depth(traced), _leads_on(traced), {}, {}
+    depth, leads_on, seeing, found, left_out = _depth(traced), _leads_on(traced), _seeing(traced), {}, {}
     called = [node.target for node in leads_on]
     for node in leads_on:
         site, active, at_once = _site(traced, node)
         if not leads_on[node]:
             left_out[node.target] = "is an output layer"
+        elif node not in seeing:
+            left_out[node.target] = "does not see the input"
         elif called.count(node.target) > 1:
             left_out[node.target] = "is called more than once: its neurons have no single value"
         elif not active and _is_shortcut(traced, site, depth):
@@ -385,6 +387,16 @@ def _leads_on(traced: fx.GraphModule) -> dict[fx.Node, bool]:
     for node in reversed(traced.graph.nodes):
         follows[node] = any(follows[user] or operations.weighs(traced, user) for user in node.users)
     return {node: follows[node] for node in traced.graph.nodes if operations.kind(traced, node) == "weighted"}
+
+
+def _seeing(traced: fx.GraphModule) -> set[fx.Node]:
+    """The nodes whose values depend on the input's, not on its sizes alone."""
+    found: set[fx.Node] = set()
+    for node in traced.graph.nodes:
+        sees = node.op == "placeholder" or not found.isdisjoint(node.all_input_nodes)
+        if sees and operations.kind(traced, node) not in ("size", "number"):
+            found.add(node)
+    return found
 
 
 def _is_shortcut(traced: fx.GraphModule, site: fx.Node, depth: dict[fx.Node, int]) -> bool:

@@ -335,6 +335,9 @@ NETWORKS = {
     "a forward() that is chosen": lambda: (Written(
         lambda n, x: n.head(n.b(n.chosen(n.a(x).relu())).relu().mean((2, 3))), a=conv(3, 6), chosen=Chosen(),
         b=conv(6, 8), head=head(8)), IMAGE),
+    "a bias of places": lambda: (Written(
+        lambda n, x: n.head((n.a(x).relu() + n.c(n.b(n.places).relu()).view(1, 6, 8, 8)).mean((2, 3))), a=conv(3, 6),
+        b=nn.Linear(2, 8), c=nn.Linear(8, 6), places=nn.Parameter(torch.rand(64, 2)), head=head(6)), IMAGE),
     "tokens that look back": lambda: (Written(
         looking_back, a=nn.Linear(3, 8), qkv=nn.Linear(8, 24), at=nn.MultiheadAttention(8, 2, batch_first=True),
         other=nn.Linear(8, 8), head=head(32)), (4, 3)),
