@@ -433,7 +433,7 @@ class Chosen(nn.Module):
 
     def on_some(self, x):
         x = x.clone()
-        x[:, :3] = self.part(x[:, :3])
+        x[:, :3] = self.part(x[:, :3].clone())
         return x
 
 
