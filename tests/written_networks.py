@@ -121,7 +121,7 @@ def shuffled(net, x):
 
 
 def looking_back(net, x):
-    """Three attentions of tokens that see none after them."""
+    """Attentions of tokens that see none after them."""
     y = net.a(x).relu()
     hidden = torch.ones(4, 4, dtype=torch.bool).triu(1)
     y = y + F.scaled_dot_product_attention(*net.qkv(y).chunk(3, -1), attn_mask=~hidden)
