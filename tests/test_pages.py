@@ -96,5 +96,12 @@ def test_printing_needs_a_browser_and_a_book(tmp_path, monkeypatch):
     with pytest.raises(pages.BookError, match="lacks intro, expected the built book"):
         printed.pdfs(tmp_path, tmp_path / "out", ["intro"])
     (tmp_path / "intro.html").touch()
+    (tmp_path / "out").mkdir()
+    for name in ("00-cover.pdf", "thesis.pdf", "notes.txt"):
+        (tmp_path / "out" / name).touch()
     with pytest.raises(pages.BookError, match=r"intro\.html could not be printed"):
         printed.pdfs(tmp_path, tmp_path / "out", ["intro"])
+    # An earlier print is gone, and nothing else that was there.
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"thesis.pdf", "notes.txt"}
+    with pytest.raises(pages.BookError, match=r"intro\.html cannot be written"):
+        printed.pdfs(tmp_path, tmp_path / "intro.html", ["intro"])

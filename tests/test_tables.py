@@ -129,6 +129,9 @@ def test_accuracy_between_two_points_is_interpolated_and_never_extrapolated():
     assert tables.at_rate(points, 0.3) == pytest.approx(0.8)
     assert tables.at_rate(points, 0.6) == pytest.approx(0.5)
     assert np.isnan(tables.at_rate(points, 0.1)) and np.isnan(tables.at_rate(points, 0.61))
+    apart = pd.DataFrame({"compression_rate": [0.0, 0.1, 0.7], "accuracy": [0.9, 0.9, 0.9]})
+    assert tables.at_rate(apart, 0.05) == 0.9 and np.isnan(tables.at_rate(apart, 0.3))  # nothing measured near it
+    assert tables.at_rate(apart, 0.1) == 0.9 and np.isnan(tables.at_rate(apart, 0.69))
 
 
 def test_rates_compare_the_three_methods(here):
@@ -248,6 +251,8 @@ def test_the_fold_says_where_results_are_from_and_warns_of_smoke(here):
     assert re.sub("<[^>]+>", "", summary) == "quick, n = 2 AlexNet-CIFAR10; quick, n = 1 VGG16-CIFAR10"
     assert "<td>a device</td>" in fold and "<code>01234567</code>" in fold
     assert "`nss run rq1_slicing -p preset=quick -p setting=alexnet-cifar10,vgg16-cifar10`" in fold
+    tasks = origins.fold([result("rq4_incremental", {"base": [{"accuracy": 0.9, "parameters": 1}]})], fragments.TITLES)
+    assert "2,000" not in tasks  # an older result says not how many images a task has
     smoke = result("rq1_slicing", {"base": []}, preset="smoke")
     assert "no reproduction" in origins.fold([smoke], fragments.TITLES)
 

@@ -143,7 +143,7 @@ def test_where_the_paper_has_nothing_to_choose_by_the_default_is_told():
     assert f"{100 * max(taus):g} is taken." in fragment("taus") and "Taken is the largest" in fragment("taus")
     assert {cell for row in body(Path(), "taus")[2:] for cell in row[-2:]} == {"–"}
     tables.table4(found, "four")
-    assert f"Pruned until more than {100 * max(taus):g} points" in fragment("four")
+    assert f"falls by more than {100 * max(taus):g} point" in fragment("four")
     assert "The limit is the largest that was measured." in fragment("four")
     found = [lacked("rq4_incremental")]
     assert {row["task_a"] for row in found[0].tables["methods"]} == {"first", "last"}

@@ -166,6 +166,10 @@ def test_rq3_attacks_costs_and_means(here):
     tables.rq3_effort(found, "e")
     assert body(here, "e")[0][3:] == ["epoch 1", "epoch 2", "epoch 5", "epoch 8"]
     assert body(here, "e")[4] == ["VGG16-CIFAR10", "FGSM", "NeuSemSlice", "10.00", "20.00", "50.00", "80.00"]
+    shorter = repair_result(0, "mlp-mnist")
+    shorter.tables["effort"] = [row for row in shorter.tables["effort"] if row["epoch"] <= 6]
+    tables.rq3_effort([*found, shorter], "e")
+    assert body(here, "e")[0][3:] == ["epoch 1", "epoch 2", "epoch 5", "epoch 6", "epoch 8"]  # each has its last
     tables.rq3_summary(found, "s")
     rows = {row[0]: row for row in body(here, "s")[2:]}
     assert rows["NeuSemSlice + DeepArc"][1] == "50.00<br><small>paper 60.39</small>"

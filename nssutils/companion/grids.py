@@ -162,6 +162,11 @@ def _kind(cell: str) -> str:
 def _number(cell: str) -> str:
     """A cell of numbers: the interval small, a minus as one, several in one not broken."""
     text = HALF.sub(r' <small class="half">±\1</small>', _inline(cell)).replace(" / ", "/")
+    return minus(text)
+
+
+def minus(text: str) -> str:
+    """A text with a minus in place of each hyphen before a number."""
     return re.sub(r"(^|[ ≈(])-(?=\d)", r"\1−", text)
 
 

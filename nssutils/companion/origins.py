@@ -77,4 +77,6 @@ def test_images(result: Result) -> int:
     counts = [row["images"] for row in result.tables.get("base", []) if "images" in row]
     if counts:
         return sum(counts) if result.chapter == "pilot_categorywise" else counts[0]
+    if result.chapter == "rq4_incremental":  # those of one task
+        return 0
     return result.provenance["setting"].get("test_size", 0)

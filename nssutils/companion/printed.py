@@ -15,7 +15,8 @@ SECONDS = 120  # for one page, on a busy machine
 
 
 def pdfs(html: Path, out: Path, names: Sequence[str]) -> list[Path]:
-    """Print the pages `names` of the book's HTML into a folder, numbered; returns the files.
+    """Print the pages `names` of the book's HTML into a folder, numbered; returns the files. Pages of an earlier print
+    go, all else in the folder stays.
 
     Raises BookError where the book is not built, no browser is there, or a page could not be printed.
     """
@@ -26,8 +27,12 @@ def pdfs(html: Path, out: Path, names: Sequence[str]) -> list[Path]:
         )
     if missing := [name for name in names if not (html / f"{name}.html").exists()]:
         raise BookError(f"{html} lacks {', '.join(missing)}, expected the built book: `make book`, then again.")
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for old in out.glob("[0-9][0-9]-*.pdf"):
+            old.unlink()
+    except OSError as error:
+        raise BookError(f"{out} cannot be written ({error.strerror}), expected a folder that can be.") from error
     done = []
     with tempfile.TemporaryDirectory() as profile:
         for number, name in enumerate(names):

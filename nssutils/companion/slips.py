@@ -63,7 +63,7 @@ def slips_table(label: str) -> Markdown:
 # The workings
 
 
-def _kept(setting: str, pruners: tuple[str, ...] = PRUNERS) -> float:
+def kept(setting: str, pruners: tuple[str, ...] = PRUNERS) -> float:
     """The share that slicing left before Table 4's pruning, by its law: the median over pruners, since one cell is a
     misprint."""
     rates, steps = (paper_grid(4, measure).loc[setting] for measure in ("CR", "NI"))
@@ -78,7 +78,7 @@ def _average_of_two() -> Working:
 
 def _compression_by_the_law() -> Working:
     # Slicing left what the three other rows agree on; of the surviving weights each step prunes 5%.
-    share = _kept("vgg19-imagenet10", tuple(pruner for pruner in PRUNERS if pruner != "lamp"))
+    share = kept("vgg19-imagenet10", tuple(pruner for pruner in PRUNERS if pruner != "lamp"))
     steps = paper_grid(4, "NI").at["vgg19-imagenet10", "nss+lamp"]
     value = 100 * (1 - share * 0.95**steps)
     return f"1 − {share:.4f} × 0.95^{steps:.0f} = {value:.2f}%", value
@@ -136,9 +136,9 @@ def _pairs(measure: str, rises: bool, without: tuple[str, ...] = ()) -> Working:
 def _settings_with_one_slice() -> Working:
     trained, same, parts = paper_grid(5, "TPR").loc["fgsm", "nss"], 0, []
     for name in settings.NAMES:
-        kept = 100 * _kept(name)
-        same += abs(kept - trained[name]) < 0.02
-        parts.append(f"{kept:.2f} and {trained[name]:.2f}")
+        left = 100 * kept(name)
+        same += abs(left - trained[name]) < 0.02
+        parts.append(f"{left:.2f} and {trained[name]:.2f}")
     return "kept in Table 4, trained in Table 5: " + "; ".join(parts), same
 
 

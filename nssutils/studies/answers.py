@@ -15,8 +15,8 @@ def packed(right: Tensor, base: Tensor | None = None) -> str:
     return base64.b64encode(zlib.compress(np.packbits(bits.numpy()).tobytes(), 9)).decode()
 
 
-def unpacked(text: str, n: int, base: Tensor | None = None) -> Tensor:
-    """The bool (n,) that `packed` made a text of, with the same `base`."""
+def unpacked(text: str, n: int | None, base: Tensor | None = None) -> Tensor:
+    """The bool (n,) that `packed` made a text of, with the same `base`; without n, also what fills the last byte."""
     bits = np.unpackbits(np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8), count=n)
     right = torch.from_numpy(bits.astype(bool))
     return right if base is None else right ^ base

@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 from IPython.display import HTML
 
-from nssutils.companion import fragments
+from nssutils.companion import fragments, grids
 from nssutils.companion.claims import beyond, rules
 from nssutils.companion.claims.judging import get, ledger, overall
 from nssutils.companion.claims.shown import NAMES, told_in
@@ -112,7 +112,7 @@ def _settings(mine: pd.DataFrame) -> str:
     rest = mine[mine["verdict"] == rules.UNTESTABLE]
     if len(rest):
         parts.append(f"– not testable: {', '.join(NAMES[setting] for setting in rest['setting'])}")
-    return '<span class="by-setting">' + "; ".join(parts) + ".</span>"
+    return f'<span class="by-setting">{grids.minus("; ".join(parts))}.</span>'
 
 
 def _without_claims(found: Mapping[str, list[Result]], chapter: str) -> str:

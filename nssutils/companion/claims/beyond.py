@@ -17,7 +17,8 @@ def sensitivity(found: Found, setting: str) -> str:
     mine = [one for one in found["sensitivity"] if one.setting == setting]
     effects = [each["effect"] for _, each in tables.mean_effects(mine, setting).groupby(["reading", "value"])]
     rows = pd.concat([tables.leads(one).assign(seed=one.seed) for one in mine])
-    leads = [each.groupby("seed")["lead"].mean() for _, each in rows.groupby(["reading", "value"])]
+    by_reading = [tables.of_all_networks(each, len(mine)) for _, each in rows.groupby(["reading", "value"])]
+    leads = [each.groupby("seed")["lead"].mean() for each in by_reading if len(each)]
     nearest = tables.nearest_reading(mine, setting)
     return (
         f"{len(effects)} values of a reading, each alone: {_counted(effects, 'add accuracy', 'cost some')}. Semantic "

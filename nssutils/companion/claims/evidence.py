@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from nssutils import settings
 from nssutils.companion.fragments import paper_grid, peer_numbers
 from nssutils.companion.results import Result
+from nssutils.companion.tables.deeparc import PRINTED_FOR
 
 # Whose base is the whole network's, on all classes.
 BASES = ("rq1_slicing", "pilot_global", "rq2_restructuring", "rq3_readaptation", "nnslicer", "deeparc")
@@ -29,7 +30,7 @@ class Evidence:
         """The chapter's results of the setting. Raises Unmeasured where there are none."""
         found = [one for one in self.results.get(chapter, []) if self.setting in (None, one.setting)]
         if not found:
-            raise Unmeasured(chapter)
+            raise Unmeasured("what it speaks of")
         return found
 
     def settings(self, chapter: str) -> dict[str, list[Result]]:
@@ -37,12 +38,13 @@ class Evidence:
         found = self.results.get(chapter, [])
         by_setting = {name: [one for one in found if one.setting == name] for name in settings.KNOWN}
         if not found:
-            raise Unmeasured(chapter)
+            raise Unmeasured("what it speaks of")
         return {name: group for name, group in by_setting.items() if group}
 
     def base_gap(self, chapter: str) -> float | None:
         """How much more accurate than the paper's the whole networks are that a chapter's results are of; the largest
-        of the settings' where all are judged together; None where that is unknown."""
+        of the settings' where all are judged together; None where that is unknown, infinite for a network that a paper
+        is judged by and does not have."""
         names = {one.setting for one in self.results.get(chapter, [])}
         gaps = [self._gap(chapter, name) for name in ([self.setting] if self.setting else sorted(names))]
         known = [gap for gap in gaps if gap is not None]
@@ -61,7 +63,7 @@ class Evidence:
 
 def printed_base(setting: str, chapter: str = "") -> float | None:
     """The accuracy of the paper's network, as near as it prints it: the best that Table 4 has for the setting; in
-    DeepArc's own chapter that of its ResNet-110. None where none is printed."""
+    DeepArc's own chapter that of its ResNet-110, infinite for any other. None where none is printed."""
     if chapter == "deeparc":
-        return peer_numbers("deeparc")["accuracy"]
+        return peer_numbers("deeparc")["accuracy"] if setting == PRINTED_FOR else float("inf")
     return float(paper_grid(4, "MA").loc[setting].max()) / 100 if setting in settings.NAMES else None

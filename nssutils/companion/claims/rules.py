@@ -6,12 +6,13 @@
 - **direction holds**: the difference points the way it is claimed to, but is of another size; or more cases do than
   can be told to do the contrary.
 - **contradicted**: it can be told that the contrary holds, or that it does in as many cases as the claim.
-- **cannot be told**: fewer than three networks, or an interval that includes both. A mean over settings can be told
-  from three settings of fewer networks, by the spread of the settings.
-- **not testable here**: what the claim speaks of does not occur, or is not measured.
+- **cannot be told**: fewer than three networks or none, or an interval that includes both. A mean over settings can be
+  told from three settings of fewer networks, by the spread of the settings.
+- **not testable here**: what the claim speaks of does not occur.
 
-A network whose accuracy is more than BASE_GAP points from the paper's network can give a direction at best, and
-contradicts nothing. A claim about several settings is worth the weakest of those in which it can be told.
+A network whose accuracy is more than BASE_GAP points from the paper's network, or that the paper has not, can give a
+direction at best, and contradicts nothing. A claim about several settings is worth the weakest of those in which it can
+be told.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -169,11 +170,13 @@ def untestable(why: str) -> Opinion:
 
 
 def guarded(opinion: Opinion, gap: float | None) -> Opinion:
-    """The opinion as far as networks can give it that are `gap` less accurate (or more) than the paper's."""
+    """The opinion as far as networks can give it that are `gap` less accurate (or more) than the paper's; infinite
+    where the paper has no such network."""
     if gap is None or abs(gap) <= BASE_GAP or opinion.verdict == UNTESTABLE:
         return opinion
     weaker = {REPRODUCED: DIRECTION, CONTRADICTED: UNTOLD}.get(opinion.verdict, opinion.verdict)
     note = f"{100 * abs(gap):.1f} points {'less' if gap < 0 else 'more'} accurate than the paper's"
+    note = "another network than the paper's" if np.isinf(gap) else note
     return replace(opinion, verdict=weaker, note="; ".join(filter(None, (opinion.note, note))))
 
 

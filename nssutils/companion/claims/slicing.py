@@ -127,27 +127,31 @@ def semantic_ahead(
 
 def only_at_low_compression(evidence: Evidence, numbers: Numbers, rate: float, least: float) -> Opinion:
     """Points lost by the better of the two other selections at a compression, the least over the metrics."""
-    losses = []
+    losses, images = [], []
     for one in evidence.group("rq1_slicing"):
-        at = [_loss(one, method, metric, rate)[0] for method in METHODS[1:] for metric in METRICS]
-        losses.append(float(np.nanmin(at)) if not np.all(np.isnan(at)) else np.nan)
-    return _reached(losses, [], rate, lambda estimate: at_least(estimate, least))
+        at = [_loss(one, method, metric, rate) for method in METHODS[1:] for metric in METRICS]
+        reached = [pair for pair in at if not np.isnan(pair[0])]
+        loss, changed = min(reached, key=lambda pair: pair[0], default=(float("nan"), None))
+        losses.append(loss)
+        images += [] if changed is None else [changed]
+    return _reached(losses, images, rate, lambda estimate: at_least(estimate, least))
 
 
 def loss_at_most(
     evidence: Evidence, numbers: Numbers, metrics: Iterable[str], rate: float, tolerance: float = 0.0
 ) -> Opinion:  # fmt: skip
-    """Points of accuracy that semantic selection loses at a compression, by the worst of the metrics that reach it.
+    """Points of accuracy that semantic selection loses at a compression, by the worst of the metrics that reach it; of
+    a network whose slices all leave out more than that, what the largest of them loses.
 
-    A network whose slices all leave out more than that has the loss of the largest of them, if all such networks are
-    within the claim: a smaller compression would then cost no more. Else nothing is known of these.
+    The latter if all such networks are within the claim: a smaller compression would then cost no more. Else nothing is
+    known of these.
     """
     limit, exact, bounds, images = numbers[0] / 100, [], [], []
     for one in evidence.group("rq1_slicing"):
         reached = [pair for metric in metrics if not np.isnan((pair := _loss(one, "semantic", metric, rate))[0])]
         loss, changed = max(reached, key=lambda pair: pair[0], default=(float("nan"), None))
         exact.append(loss)
-        bounds.append(max(_loss_beyond(one, metric, rate) for metric in metrics) if np.isnan(loss) else loss)
+        bounds.append(np.max([_loss_beyond(one, metric, rate) for metric in metrics]) if np.isnan(loss) else loss)
         images += [] if changed is None else [changed]
     within = all(bound <= limit + tolerance for bound in bounds)
     return _reached(
@@ -157,19 +161,22 @@ def loss_at_most(
 
 def loss_of_others(evidence: Evidence, numbers: Numbers, metric: str, rate: float, tolerance: float) -> Opinion:
     """Points that global and category-wise selection lose at a compression, on average over the two."""
-    losses = [
-        float(np.mean([_loss(one, method, metric, rate)[0] for method in METHODS[1:]]))
-        for one in evidence.group("rq1_slicing")
-    ]
-    return _reached(losses, [], rate, lambda estimate: valued(estimate, numbers[0] / 100, tolerance=tolerance))
+    losses, images = [], []
+    for one in evidence.group("rq1_slicing"):
+        (first, changed), (second, also) = (_loss(one, method, metric, rate) for method in METHODS[1:])
+        losses.append((first + second) / 2)
+        images += [(changed + also) / 2] if changed is not None and also is not None else []
+    return _reached(losses, images, rate, lambda estimate: valued(estimate, numbers[0] / 100, tolerance=tolerance))
 
 
 def gain_over(evidence: Evidence, numbers: Numbers, metric: str, rate: float, method: str, tolerance: float) -> Opinion:
     """Points of accuracy that semantic selection saves against another at a compression."""
-    gains = []
+    gains, images = [], []
     for one in evidence.group("rq1_slicing"):
-        gains.append(_loss(one, method, metric, rate)[0] - _loss(one, "semantic", metric, rate)[0])
-    return _reached(gains, [], rate, lambda estimate: valued(estimate, numbers[0] / 100, tolerance=tolerance))
+        (theirs, lost), (ours, kept) = (_loss(one, each, metric, rate) for each in (method, "semantic"))
+        gains.append(theirs - ours)
+        images += _changed(lost, kept)
+    return _reached(gains, images, rate, lambda estimate: valued(estimate, numbers[0] / 100, tolerance=tolerance))
 
 
 def theta_trades(evidence: Evidence, numbers: Numbers) -> Opinion:

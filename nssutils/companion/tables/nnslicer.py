@@ -66,5 +66,7 @@ def nnslicer_detection(found: list[Result], label: str, measure: str = "auc") ->
             row |= {title: interval(here[here["features"] == kind][measure]) for kind, title in FEATURE_TITLES.items()}
             table.append(row)
     what = {"auc": "Area under the ROC curve", "precision": "Precision", "recall": "Recall"}[measure]
-    caption = f"{what} (%) of detectors of adversarial images, by what they see; chance is 50."
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+    chance = "; chance is 50" if measure != "recall" else ""
+    caption = f"{what} (%) of detectors of adversarial images, by what they see{chance}."
+    note = "An image is called adversarial where that is more likely than not. To call all so has a recall of 100."
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note if measure != "auc" else "")

@@ -14,17 +14,19 @@ from nssutils.companion.tables.common import METRICS, interval, metrics_in, name
 
 METHODS = ("semantic", "global", "category-wise")
 RATES = tuple(round(0.1 * i, 1) for i in range(1, 9))  # compression rates at which selections are compared
+WIDEST = 0.5  # compression between two points of a curve, beyond which nothing is read off between them
 
 
 def at_rate(points: pd.DataFrame | list[dict], rate: float) -> float:
     """Accuracy at a compression rate, linear between the two nearest points of one curve (a frame, or its rows); NaN
-    outside its range, and of a curve that was not measured."""
+    outside its range, where these points are more than WIDEST apart, and of a curve that was not measured."""
     if not len(points):
         return float("nan")
     if isinstance(points, list):  # much faster than a frame made for this
         points = {name: np.array([row[name] for row in points]) for name in ("compression_rate", "accuracy")}
     rates, which = np.unique(np.asarray(points["compression_rate"], float), return_inverse=True)
-    if not rates[0] <= rate <= rates[-1]:
+    above = np.searchsorted(rates, rate)
+    if not rates[0] <= rate <= rates[-1] or rates[above] - rates[max(above - 1, 0)] > WIDEST:
         return float("nan")
     accuracy = np.bincount(which, np.asarray(points["accuracy"], float)) / np.bincount(which)
     return float(np.interp(rate, rates, accuracy))
@@ -44,6 +46,10 @@ def accuracy_at(found: list[Result], setting: str, method: str, metric: str, rat
         base = result.tables["base"][0]["accuracy"]
         rows.append({"seed": result.seed, "accuracy": accuracy, "loss": base - accuracy})
     return pd.DataFrame(rows, columns=["seed", "accuracy", "loss"])
+
+
+def _apart() -> str:
+    return f", or has no two points around it that are at most {100 * WIDEST:g} points of compression apart"
 
 
 @or_nothing
@@ -87,7 +93,7 @@ def rq1_rates(found: list[Result], label: str, metric: str = "taylor") -> Markdo
     caption = f"Accuracy (%) by compression with only the slice active, ranked by {METRIC_TITLES[metric]}."
     note = (
         "Means over networks, linear between the measured points; a dash where the curve of a network does not reach "
-        "a compression."
+        f"a compression{_apart()}."
     )
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
 
@@ -105,7 +111,7 @@ def rq1_leads(found: list[Result], label: str, metrics: Sequence[str] = ()) -> M
                 row[f"{rate:.0%}"] = _lead(group, metric, rate)
             table.append(row)
     caption = "Points by which semantic selection is ahead of the better of the two others, by compression."
-    note = "A dash where one of the three does not reach the compression; ≈ where the difference cannot be told."
+    note = f"A dash where one of the three does not reach the compression{_apart()}; ≈ where nothing can be told."
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
 
 
@@ -215,8 +221,12 @@ def rq1_sentences(found: list[Result], label: str) -> Markdown:
     loss("vgg19-imagenet10", "taylor", "rq1-vgg19-taylor-cr", "rq1-vgg19-taylor-loss", "")
     if not table:
         return fragments.nothing(label, "Section 5.2 states nothing in words of the settings that have results here.")
-    caption = "What Section 5.2 states in words of semantic slicing at a compression rate, in percent or points."
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+    caption = "What Section 5.2 states in words of slices at a compression rate, in percent or points."
+    note = (
+        "A dash where a network has no slice as small. The claims of a loss take its largest slice there, if even that "
+        "loses no more than is claimed."
+    )
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
 
 
 @or_nothing

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from nssutils.companion import fragments, results
+from nssutils import settings
+from nssutils.companion import fragments, results, slips
 from nssutils.companion.fragments import TITLES, beside_paper, paper_number, paper_value
 from nssutils.companion.intervals import marked, told_apart
 from nssutils.companion.results import Result
@@ -150,8 +151,9 @@ def table4(found: list[Result], label: str) -> Markdown:
                 )
     caption = "Where each pruner stops: compression rate CR (% of the weights), iterations NI, test accuracy MA (%)."
     note = (
-        f"Pruned until more than {100 * tau:g} points of accuracy are lost on training images. Tuned: MA after one "
-        f"pass over the scored training images, from where a point is lost.{without_paper(found)}"
+        f"A run stops before accuracy on training images falls by more than {100 * tau:g} "
+        f"point{'s' * (tau != 0.01)}. Tuned: MA after one pass over the scored training images, from where a point is "
+        f"lost.{without_paper(found)}"
     )
     note += " The limit is the largest that was measured." if _which(found) == "largest" else ""
     return fragments.table(pd.DataFrame(table), label, with_slips(caption, table), found, texts=2, note=note)
@@ -240,17 +242,9 @@ def rq2_savings(found: list[Result], label: str) -> Markdown:
 
 
 def removed_first(setting: str) -> float:
-    """The share s, in percent, that slicing removes before the paper's Table 4: the one with which its cells obey
-    CR = 1 - (1 - s)(1 - r)^NI, r being that of the pruner alone. The mean over the pruners, which agree; NaN for a
+    """The share, in percent, that slicing removes before the paper's Table 4, by its law (slips.kept); NaN for a
     setting that the paper lacks."""
-    shares = []
-    for pruner in PRUNER_TITLES:
-        (alone, steps), (sliced, fewer) = (
-            (1 - _table4(setting, prefix + pruner, "CR") / 100, _table4(setting, prefix + pruner, "NI"))
-            for prefix in SIDES
-        )
-        shares.append(1 - sliced / alone ** (fewer / steps))
-    return 100 * sum(shares) / len(shares)
+    return 100 * (1 - slips.kept(setting)) if setting in settings.NAMES else float("nan")
 
 
 def _chosen(rows: pd.DataFrame) -> str:

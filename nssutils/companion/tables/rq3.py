@@ -98,8 +98,8 @@ def rq3_beyond(found: list[Result], label: str) -> Markdown:
                 )
     caption = "After the repair: accuracy (%) on clean and on unseen adversarial test images, time, and learning rate."
     note = (
-        "The adversarials are made against the network before the repair. Time is that of a step relative to full "
-        "training's, the mean over networks. Validation images chose the learning rate."
+        f"The adversarials are made against the network before the repair. {_timed(found)}, the mean over networks. "
+        "Validation images chose the learning rate."
     )
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=3, note=note)
 
@@ -130,9 +130,9 @@ def rq3_summary(found: list[Result], label: str) -> Markdown:
         )
     caption = "Repair on average over both attacks and the settings shown (%)."
     note = (
-        "The paper's are from its Table 5 for the same settings, its times from the text over all six. Time is that of "
-        "a step relative to full training's. Unseen: adversarial test images made against the network before the "
-        f"repair.{without_paper(found)}"
+        "The paper's are from its Table 5 for the same settings, its times from the text over all six. "
+        f"{_timed(found)}. Unseen: adversarial test images made against the network before the repair."
+        f"{without_paper(found)}"
     )
     return fragments.table(pd.DataFrame(table), label, caption, found, note=note)
 
@@ -140,11 +140,12 @@ def rq3_summary(found: list[Result], label: str) -> Markdown:
 @or_nothing
 def rq3_effort(found: list[Result], label: str) -> Markdown:
     """RA at one common learning rate, by the epochs of training."""
-    found = [result for result in found if result.tables.get("effort")]
+    everyone, found = names(found), [result for result in found if result.tables.get("effort")]
     rows, table = results.frame(found, "effort"), []
     if not found:
         return fragments.nothing(label, "The course of RA has not been measured yet.")
-    epochs = [epoch for epoch in sorted(rows["epoch"].unique()) if epoch in SHOWN or epoch == rows["epoch"].max()]
+    last = rows.groupby("setting")["epoch"].max()
+    epochs = [epoch for epoch in sorted(rows["epoch"].unique()) if epoch in SHOWN or epoch in set(last)]
     for name in names(found):
         for attack, attacked in ATTACK_TITLES.items():
             for method, title in METHOD_TITLES.items():
@@ -155,8 +156,11 @@ def rq3_effort(found: list[Result], label: str) -> Markdown:
                 table.append(row)
     caption = f"RA (%) after so many epochs of repair, every method at the learning rate {rows['lr'].iloc[0]:g}."
     note = (
-        "The rate falls to zero over the epochs of a preset, which are fewer at smaller ones: dashes stand beyond them."
+        "The rate falls to zero over the epochs shown, which at some presets are fewer than those of the repair that "
+        "the table above is of: dashes stand beyond them."
     )
+    if without := [TITLES[name] for name in everyone if name not in names(found)]:
+        note += f" Not measured for {', '.join(without)}."
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=3, note=note)
 
 
@@ -164,6 +168,13 @@ def times_of_full(times: pd.DataFrame, method: str) -> float:
     """A method's time for a step relative to full training's: the mean over settings of the means over networks."""
     by_method = times.groupby(["setting", "seed", "method"])["seconds"].mean().unstack("method")
     return float((by_method[method] / by_method["full"]).groupby("setting").mean().mean())
+
+
+def _timed(found: list[Result]) -> str:
+    """What a time is of, for a note."""
+    whole = names([one for one in found if "seconds" in one.tables["repairs"][0]])
+    told = "Time is that of a step relative to full training's"
+    return told + (f"; of {', '.join(TITLES[name] for name in whole)} of a whole repair, timed once" if whole else "")
 
 
 def _of(rows: pd.DataFrame, setting: str, attack: str, method: str) -> pd.DataFrame:

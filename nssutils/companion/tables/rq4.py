@@ -58,9 +58,9 @@ def table6(found: list[Result], label: str, which: str = "nearer") -> Markdown:
     paper's numbers beside; "other" shows the other half, without them. Of a setting that the paper lacks the nearer is
     the first.
     """
-    rows, table = results.frame(found, "methods"), []
+    rows, table, shown = results.frame(found, "methods"), [], []
     for name in names(found):
-        group = [result for result in found if result.setting == name]
+        group, before = [result for result in found if result.setting == name], len(table)
         mine = rows[rows["setting"] == name]
         for task_a in mine["task_a"].unique():
             if (task_a == nearer(found, name)) != (which == "nearer"):
@@ -75,6 +75,7 @@ def table6(found: list[Result], label: str, which: str = "nearer") -> Markdown:
                         interval(values), theirs if which == "nearer" else None
                     )
                 table.append({"setting": f"{TITLES[name]}, A = {task_a} five", "method": title} | cells)
+        shown += group if len(table) > before else []
     if not table:
         return fragments.nothing(label, "Only one half of the classes was taken as task A.")
     caption = "Accuracy (%) on both tasks after learning task B, as the paper measures it."
@@ -84,7 +85,7 @@ def table6(found: list[Result], label: str, which: str = "nearer") -> Markdown:
     if which == "other":
         caption = "The same with the other five classes as task A."
     caption = with_slips(caption, table)
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note, best=("average",))
+    return fragments.table(pd.DataFrame(table), label, caption, shown, texts=2, note=note, best=("average",))
 
 
 @or_nothing

@@ -104,19 +104,26 @@ def sensitivity_leads(found: list[Result], label: str) -> Markdown:
             table.append(cells)
     caption = "Points by which semantic selection is ahead of the better of the two others, under each reading."
     note = (
-        "At equal compression, on average over the metrics touched and the compressions that all three reach; and in "
+        "At equal compression, on average over the metrics touched and the compressions that all three reach in every "
+        "network; and in "
         "how many of these comparisons it is ahead, level or behind, as far as can be told. Last, the same "
         "comparisons with this book's readings."
     )
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=4, note=note)
 
 
+def of_all_networks(rows: pd.DataFrame, networks: int) -> pd.DataFrame:
+    """Of the rows of `leads` of so many networks the comparisons that all of them allow: the same ones in each."""
+    return rows.groupby(["metric", "rate"]).filter(lambda one: len(one) == networks)
+
+
 def _lead(rows: pd.DataFrame, networks: int) -> tuple[str, str]:
-    """The mean lead, and in how many comparisons that all networks allow it is ahead, level and behind."""
+    """The mean lead, and in how many comparisons it is ahead, level and behind."""
+    rows = of_all_networks(rows, networks)
     if rows.empty:
         return "–", "–"
     means = rows.groupby("seed")["lead"].mean()
-    cases = [one["lead"].tolist() for _, one in rows.groupby(["metric", "rate"]) if len(one) == networks]
+    cases = [one["lead"].tolist() for _, one in rows.groupby(["metric", "rate"])]
     told = [told_apart(case) for case in cases]
     return marked(f"{100 * means.mean():+.2f}", told_apart(means)), " / ".join(str(told.count(k)) for k in (1, 0, -1))
 
