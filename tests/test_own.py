@@ -47,6 +47,10 @@ def folder(tmp_path, monkeypatch):
         for i in range(3):
             pixels = torch.randint(255, (20, 20, 3), dtype=torch.uint8).numpy()
             Image.fromarray(pixels).save(tmp_path / "images" / label / f"{i}.png")
+    for label in ("cat", "dog"):
+        (tmp_path / "broken" / label).mkdir(parents=True)
+        (tmp_path / "broken" / label / f"{label}.png").write_text("no image")
+    (tmp_path / "folder.py").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NSS_FROM", raising=False)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -102,6 +106,9 @@ def test_what_a_tour_cannot_do_is_named(folder):
         (["own_of_a_test:network", "--data", "own_of_a_test:nothing"], "returns a int, expected samples and labels"),
         (["own_of_a_test:network", "--data", "images/cat"], "Expected a folder for each class"),
         (["own_of_a_test:network", "--data", "own_of_a_test.py"], "is a file, expected a folder for each class"),
+        (["..own:network", "--data", "own_of_a_test:data"], "..own cannot be read"),
+        (["folder.py:network", "--data", "own_of_a_test:data"], "folder.py cannot be read"),
+        (["own_of_a_test:network", "--data", "broken"], "cat.png is no image that can be read"),
         (["own_of_a_test:network", "--data", ""], "no data given, expected FILE.py:FUNCTION"),
         (["math:sqrt", "--data", "own_of_a_test:data"], "called without arguments: missing a required argument"),
         (["own_of_a_test:network", "--data", "own_of_a_test:data", "--metric", "tailor"], "Did you mean 'taylor'"),

@@ -12,6 +12,7 @@ from written import ORIGIN
 
 from nssutils import settings, studies
 from nssutils.companion import results, runner, schema, store
+from nssutils.companion.claims import judging
 
 
 def result(seed=0, preset="quick", accuracy=0.5, readings=None, setting="mlp-mnist"):
@@ -246,6 +247,29 @@ def test_a_result_of_another_setting_or_other_code_is_measured_again(counted, mo
     monkeypatch.setattr(store.digests, "code", lambda *roots: "0" * 64)
     store.fill("pilot_global", "smoke", "mlp-mnist", 0)
     assert len(counted) == 3
+
+
+def test_a_published_result_that_stands_is_taken_before_a_stale_one_of_this_machine(counted, monkeypatch):
+    (here,) = store.fill("pilot_global", "smoke", "mlp-mnist", 0)
+    results.save(here, results.PUBLISHED)
+    stale = dataclasses.replace(here, provenance=here.provenance | {"code_sha256": "0" * 64})
+    results.save(stale)
+    cell = ("pilot_global", "smoke", "mlp-mnist", 0, {})
+    assert store.seen(cell) == ("held", here)
+    assert store.fill("pilot_global", "smoke", "mlp-mnist", 0) == [here] and len(counted) == 1
+    assert judging.at_preset("smoke")["pilot_global"] == [results.presented(here)]
+    results.path(results.PUBLISHED, *cell).unlink()
+    assert store.seen(cell) == ("stale", stale)
+
+
+def test_what_single_chapters_compute_with_besides_is_in_the_lock(counted, monkeypatch):
+    (found,) = store.fill("pilot_global", "smoke", "mlp-mnist", 0)
+    setting, own = settings.get("mlp-mnist", "smoke"), store.provenance.lock_of
+    assert own("nnslicer_detection").keys() == {"foolbox"} and own("sensitivity").keys() == {"captum"}
+    monkeypatch.setattr(store.provenance, "lock_of", lambda chapter: {"foolbox": "9"})
+    assert store.holds(found, setting) == "code"  # of before it was recorded
+    origin = found.provenance | {"lock": found.provenance["lock"] | {"foolbox": "8"}}
+    assert store.holds(dataclasses.replace(found, provenance=origin), setting) == ""
 
 
 def test_a_damaged_or_misplaced_result_is_set_aside_and_measured_again(counted, capsys):

@@ -7,7 +7,7 @@ import pytest
 from written import ORIGIN
 
 from nssutils import NssError
-from nssutils.companion import results, runner, sweep, workflow
+from nssutils.companion import results, runner, store, sweep, workflow
 from nssutils.companion.workflow import Job
 
 
@@ -58,16 +58,25 @@ def test_a_sweep_computes_what_is_missing_and_ends_with_a_table(place, monkeypat
         assert (jobs, profile) == (2, "default")
         for job in sweep.read(file):
             rows = [{"accuracy": 0.5 + 0.1 * job.seed + len(job.readings) / 100}]
-            results.save(results.Result(*job.cell, ORIGIN, {"base": rows}))
+            points = [{"metric": "avg", "samples": 7}]  # a column of the study's own, named as a reading is
+            results.save(results.Result(*job.cell, ORIGIN, {"base": rows, "points": points}))
         return True
 
     monkeypatch.setattr(sweep, "computed", computed)
+    monkeypatch.setattr(store, "holds", lambda *_: "code")
     assert runner.main(["sweep", *given]) == 0
     shown = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert shown[0] == ["preset", "setting", "samples", "accuracy", "seeds", "±"]
     assert [(row[2], row[3], row[4]) for row in shown[1:]] == [("64", "0.61", "3"), ("256", "0.60", "3")]
     (table,) = (place / "build" / "sweeps").rglob("base.csv")
     assert len(pd.read_csv(table)) == 6
+    points = pd.read_csv(table.with_name("points.csv"))
+    assert points["reading samples"].unique().tolist() == [64, 256] and set(points["samples"]) == {7}
+    monkeypatch.setattr(store, "holds", lambda *_: "")
+    assert sweep.table(
+        [Job("rq1_slicing", "quick", "mlp-mnist", 0)], place
+    ).empty  # what does not stand is none of a sweep's
+    monkeypatch.setattr(store, "holds", lambda *_: "code")
     monkeypatch.setattr(sweep, "computed", lambda file, jobs, profile: False)
     assert runner.main(["sweep", *given]) == 1
     shown = capsys.readouterr()

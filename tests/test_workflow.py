@@ -1,5 +1,6 @@
 """What counts as done, what is computed next, and what a time limit leaves."""
 
+import fcntl
 import inspect
 import os
 import re
@@ -232,6 +233,17 @@ def elsewhere(lock, seconds):
     process = subprocess.Popen([sys.executable, "-c", call, lock, str(seconds)], cwd=ROOT, stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"mine\n"
     return process
+
+
+def test_who_looks_at_a_lock_is_in_nobody_s_way(tmp_path):
+    lock = tmp_path / "lock"
+    with locks.held(lock, "it"):
+        pass
+    with open(lock, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # another looks
+        assert not locks.holder(lock)
+    with locks.held(lock, "it"):
+        assert locks.holder(lock)
 
 
 def test_a_lock_says_who_holds_it_and_is_free_when_he_is_killed(tmp_path, capsys):

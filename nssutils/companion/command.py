@@ -59,7 +59,8 @@ def _answered(given: list[str]) -> int:
         known = ", ".join(WORDS)
         print(f"nss: unknown command {given[0]!r}; known: {known}.{near_miss(given[0], WORDS)}", file=sys.stderr)
         return 2
-    said = listed.again(given[2::2]) if given[0] == "list" and set(given[1::2]) <= {"--preset"} else None
+    plain = given[0] == "list" and len(given) % 2 and set(given[1::2]) <= {"--preset"}
+    said = listed.again(given[2::2]) if plain else None
     if said is not None:
         print(said)
         return 0

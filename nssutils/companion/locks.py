@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from nssutils import files
 from nssutils.errors import NssError
+
+GLANCES = 3  # as often a lock is tried for: someone may have looked at it just then
 
 
 class LockError(NssError):
@@ -50,13 +53,22 @@ def holder(path: Path) -> str:
     if not path.exists():
         return ""
     with open(path, "rb") as file:
-        return "" if _taken(file) else _holder(file)
+        # Shared: who only looks is in nobody's way who looks, too, and a file that is read can have no other on NFS.
+        return "" if _free(file, fcntl.LOCK_SH) else _holder(file)
 
 
 def _taken(file) -> bool:
     """Whether the lock was free; it is held then, until the file is closed."""
+    for _ in range(GLANCES):
+        if _free(file, fcntl.LOCK_EX):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _free(file, how: int) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

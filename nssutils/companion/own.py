@@ -111,7 +111,8 @@ def _data(name: str, net: nn.Module):
         if channels == 1:
             shaped = [transforms.Grayscale(), *shaped]
         try:
-            return DataLoader(datasets.ImageFolder(_here(name), transforms.Compose(shaped)), batch_size=64), None
+            images = datasets.ImageFolder(_here(name), transforms.Compose(shaped), loader=_image)
+            return DataLoader(images, batch_size=64), None
         except FileNotFoundError as error:
             raise OwnError(f"--data {name}: {error}. Expected a folder for each class, with its images.") from error
     found = _called(name, "the data")
@@ -120,6 +121,13 @@ def _data(name: str, net: nn.Module):
     if hasattr(found, "__iter__") and not isinstance(found, torch.Tensor):
         return found, None
     raise OwnError(f"{name} returns a {type(found).__name__}, expected samples and labels, or a DataLoader.")
+
+
+def _image(path: str):
+    try:
+        return datasets.folder.default_loader(path)
+    except OSError as error:
+        raise OwnError(f"{path} is no image that can be read ({error}).") from error
 
 
 def _called(name: str, what: str):
@@ -131,7 +139,7 @@ def _called(name: str, what: str):
         sys.path.insert(0, folder)
     try:
         module = _file(_here(where)) if where.endswith(".py") else importlib.import_module(where)
-    except (ImportError, FileNotFoundError, SyntaxError) as error:
+    except (ImportError, OSError, SyntaxError, TypeError, ValueError) as error:
         raise OwnError(f"{what} is {name!r}, but {where} cannot be read: {error}.") from error
     if not callable(getattr(module, function, None)):
         known = [each for each in vars(module) if callable(getattr(module, each)) and not each.startswith("_")]

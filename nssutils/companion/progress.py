@@ -19,7 +19,7 @@ def status(presets: Iterable[str]) -> str:
 
 def _table(preset: str) -> str:
     checksum = cache(checksums.of)
-    found = {job: workflow.seen(job, checksum) for job in workflow.jobs(preset)}
+    found = {job: store.seen(job.cell, checksum) for job in workflow.jobs(preset)}
     at_work = {job: holder for job in found if (holder := locks.holder(store.claim(*job.cell)))}
     waiting = [job for job, (state, _) in found.items() if job not in at_work and state not in workflow.DONE]
     taken = _seconds(result for _, result in found.values() if result)

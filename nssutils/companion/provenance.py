@@ -10,6 +10,8 @@ import torch
 from nssutils import files
 
 _ARITHMETIC = ("torch", "torchvision", "numpy", "scikit-learn")
+# What single chapters compute with besides. Results of before this was recorded do not name it.
+_BESIDES = {"nnslicer_detection": ("foolbox",), "sensitivity": ("captum",)}
 
 
 def device_name(device: torch.device) -> str:
@@ -27,5 +29,14 @@ def versions() -> dict[str, str]:
 @cache
 def lock() -> dict[str, str]:
     """The versions of those libraries that requirements.lock names, which a GPU's machine may not have."""
-    pinned = dict(re.findall(r"^([\w.-]+)==(\S+)", (files.ROOT / "requirements.lock").read_text(), re.MULTILINE))
-    return {name: pinned[name] for name in _ARITHMETIC}
+    return {name: _pinned()[name] for name in _ARITHMETIC}
+
+
+def lock_of(chapter: str) -> dict[str, str]:
+    """The locked versions of the libraries that a chapter computes with besides."""
+    return {name: _pinned()[name] for name in _BESIDES.get(chapter, ())}
+
+
+@cache
+def _pinned() -> dict[str, str]:
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", (files.ROOT / "requirements.lock").read_text(), re.MULTILINE))

@@ -171,11 +171,15 @@ def find(
     chapter: str, preset: str, setting: str, seed: int, readings: Mapping[str, Scalar] | None = None
 ) -> Result | None:
     """A result from this machine's store, else the published one, else None."""
-    for folder in (local(), PUBLISHED):
-        file = path(folder, chapter, preset, setting, seed, readings or {})
-        if file.exists():
-            return read(file)
-    return None
+    return next(map(read, stored(chapter, preset, setting, seed, readings)), None)
+
+
+def stored(
+    chapter: str, preset: str, setting: str, seed: int, readings: Mapping[str, Scalar] | None = None
+) -> list[Path]:
+    """The files of a result: this machine's, the published one, or both."""
+    places = [path(folder, chapter, preset, setting, seed, readings or {}) for folder in (local(), PUBLISHED)]
+    return [file for file in places if file.exists()]
 
 
 def published(chapter: str, names: Iterable[str] = settings.KNOWN) -> list[Result]:

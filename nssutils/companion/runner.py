@@ -35,7 +35,7 @@ from nssutils.companion import (
 from nssutils.companion.chapters import BOOK, Scalar, UsageError
 from nssutils.companion.command import WORDS
 from nssutils.companion.workflow import BUILD
-from nssutils.errors import NssError
+from nssutils.errors import NssError, near_miss
 from nssutils.studies import STUDIES
 
 PRESETS = (*settings.PRESETS, "published")  # published: compute nothing, show the results that come with the book
@@ -184,6 +184,8 @@ def _claims(args: argparse.Namespace, folder: Path) -> None:
 def _fill(args: argparse.Namespace, folder: Path) -> None:
     if args.job:
         chapter, setting, seed = args.job
+        if chapter not in STUDIES:
+            raise RunError(f"{chapter!r} measures nothing; known: {', '.join(STUDIES)}.{near_miss(chapter, STUDIES)}")
         given = [text for text in args.readings.split(",") if text]
         known = chapters.parameters(chapters.find(chapter, folder)) if given else {}
         own = {name: known[name] for name in known if name in (STUDIES[chapter].__kwdefaults__ or {})}

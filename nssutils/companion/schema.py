@@ -24,7 +24,7 @@ COUNTS = {
     "operations", "operations_left",
 }  # fmt: skip
 AMOUNTS = {"seconds", "seconds_1", "seconds_256", "eps", "lr", "tau", "tolerance"}
-MISSING = {"metric", "units", "accuracy", "train_accuracy", "at"}  # null where a method has none of it
+MISSING = {"metric", "units", "accuracy", "train_accuracy", "at", "lr"}  # null where a method has none of it
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _PLAIN = re.compile(r"[\w ()+,\-./:=%@#*'±≤≥×–→]*")
 

@@ -92,15 +92,38 @@ def network(setting: settings.Setting, seed: int) -> Path:
 def _standing(cell: tuple, setting: settings.Setting) -> results.Result | None:
     """What the stores have of a cell, if it holds; a damaged or misplaced result of this machine is set aside, to be
     made again."""
-    own = results.path(results.local(), *cell)
-    try:
-        found = results.find(*cell)
-    except results.ResultError as error:
-        if not own.exists():
-            raise  # the published one, which only its owner can restore
-        files.set_aside(own, f"is no result that can be used ({error})")
-        found = results.find(*cell)
-    return found if found and holds(found, setting) else None
+    for file in results.stored(*cell):
+        try:
+            found = results.read(file)
+        except results.ResultError as error:
+            if file.is_relative_to(results.PUBLISHED):
+                raise  # which only its owner can restore
+            files.set_aside(file, f"is no result that can be used ({error})")
+            continue
+        if holds(found, setting):
+            return found
+    return None
+
+
+def seen(cell: tuple, checksum: Callable | None = None) -> tuple[str, results.Result | None]:
+    """A cell's state, and its result where there is one: of this machine's and the published one the first that stands.
+
+    The state is "held", "certified" (measured by other code that computes the same), "stale" (measured, but not with
+    the present setting, code, dataset and lock), "damaged" (a file that is no result, or another's) or "missing".
+    checksum: as of `holds`.
+    """
+    others: list[tuple[str, results.Result | None]] = []
+    for file in results.stored(*cell):
+        try:
+            found = results.read(file)
+        except results.ResultError as error:
+            print(f"nss: {error}", file=sys.stderr)
+            others.append(("damaged", None))
+            continue
+        if by := holds(found, settings.get(found.setting, found.preset), checksum):
+            return {"code": "held", "fingerprint": "certified"}[by], found
+        others.append(("stale", found))
+    return others[0] if others else ("missing", None)
 
 
 def publish(chapter: str, preset: str, replace: bool = False) -> dict[Path, str | None]:
@@ -171,6 +194,8 @@ def holds(
     locked = origin.get("lock", origin["versions"])  # results of before the lock was recorded were made with it
     if any(locked.get(name) != version for name, version in provenance.lock().items()):
         return ""
+    if any(locked.get(name, version) != version for name, version in provenance.lock_of(result.chapter).items()):
+        return ""
     if (checksum or checksums.of)(setting) not in (None, origin["data_sha256"]):
         return ""
     present = code(result.chapter)
@@ -206,7 +231,7 @@ def _measured(chapter: str, setting: settings.Setting, seed: int, loaded: data.D
         "processor": schema.plain(digests.processor()),
         "network": training.origin(setting, seed, loaded),
         "versions": provenance.versions(),
-        "lock": provenance.lock(),
+        "lock": provenance.lock() | provenance.lock_of(chapter),
         "data_sha256": loaded.sha256,
         "code_sha256": origin_of_code,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

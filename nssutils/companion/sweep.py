@@ -96,10 +96,12 @@ def table(wanted: list[Job], folder: Path) -> pd.DataFrame:
     defaults = STUDIES[wanted[0].chapter].__kwdefaults__ or {}
     frames: dict[str, list[pd.DataFrame]] = {}
     for job in wanted:
-        result = results.find(job.chapter, job.preset, job.setting, job.seed, dict(job.readings))
-        for name, rows in results.presented(result).tables.items() if result else ():
+        state, result = store.seen(job.cell)
+        for name, rows in results.presented(result).tables.items() if result and state in workflow.DONE else ():
             cell = {"preset": job.preset, "setting": job.setting, "seed": job.seed}
-            cell |= {reading: dict(job.readings).get(reading, defaults[reading]) for reading in readings}
+            for reading in readings:  # a table may have a column of that name
+                column = f"reading {reading}" if reading in (rows[0] if rows else ()) else reading
+                cell[column] = dict(job.readings).get(reading, defaults[reading])
             frames.setdefault(name, []).append(pd.DataFrame([cell | row for row in rows]))
     whole = {name: pd.concat(parts, ignore_index=True) for name, parts in frames.items()}
     for name, rows in whole.items():
@@ -107,6 +109,7 @@ def table(wanted: list[Job], folder: Path) -> pd.DataFrame:
             rows.to_csv(partial, index=False)
     if "base" not in whole:
         return pd.DataFrame()
-    by = ["preset", "setting", *readings]
+    own = {reading: f"reading {reading}" for reading in readings if f"reading {reading}" in whole["base"]}
+    by = ["preset", "setting", *(own.get(reading, reading) for reading in readings)]
     each = whole["base"].groupby([*by, "seed"], sort=False, as_index=False)["accuracy"].mean()
     return results.aggregate(each, by, "accuracy").rename(columns={"mean": "accuracy", "half": "±", "n": "seeds"})

@@ -88,24 +88,9 @@ def jobs(preset: str, folder: Path = chapters.BOOK) -> list[Job]:
 
 
 def state(job: Job, checksum: Callable | None = None) -> str:
-    """ "held", "certified" (measured by other code that computes the same), "stale" (measured, but not with the present
-    setting, code, dataset and lock), "damaged" (a file that is no result, or another's) or "missing".
-
-    checksum: of a setting's dataset; who asks for many jobs at once may give a checksums.of that remembers."""
-    return seen(job, checksum)[0]
-
-
-def seen(job: Job, checksum: Callable | None = None) -> tuple[str, results.Result | None]:
-    """A cell's state, and its result where there is one."""
-    try:
-        result = results.find(*job.cell)
-    except results.ResultError as error:
-        print(f"nss: {error}", file=sys.stderr)
-        return "damaged", None
-    if result is None:
-        return "missing", None
-    by = store.holds(result, settings.get(job.setting, job.preset), checksum)
-    return {"code": "held", "fingerprint": "certified", "": "stale"}[by], result
+    """A cell's state (store.seen). checksum: of a setting's dataset; who asks for many jobs at once may give a
+    checksums.of that remembers."""
+    return store.seen(job.cell, checksum)[0]
 
 
 def done(job: Job, checksum: Callable | None = None) -> bool:
@@ -305,7 +290,7 @@ def page_keys(preset: str) -> dict[str, str]:
     own: dict[str, list[str]] = {chapter: [] for chapter in STUDIES}
     checksum = cache(checksums.of)
     for job in jobs(preset):
-        _, result = seen(job, checksum)  # a damaged one is set aside by the job that measures it again
+        _, result = store.seen(job.cell, checksum)  # a damaged one is set aside by the job that measures it again
         own[job.chapter] += [_shown(result)] if result else []
     drawn = [f"companion.{kind}.{name}" for kind in ("claims", "figures", "tables") for name in _modules(kind)]
     drawing = digests.code("companion.fragments", "companion.claims", *drawn)

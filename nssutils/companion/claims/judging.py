@@ -1,6 +1,7 @@
 """The claims of data/paper/claims.yaml, and what becomes of them by the results at hand."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,7 +10,7 @@ import pandas as pd
 import yaml
 
 from nssutils import settings
-from nssutils.companion import results
+from nssutils.companion import checksums, results, store
 from nssutils.companion.claims import maintenance, peers, rules, slicing
 from nssutils.companion.claims.evidence import Evidence, Unmeasured
 from nssutils.companion.fragments import paper_number
@@ -106,15 +107,17 @@ def at_hand() -> dict[str, dict[str, list[Result]]]:
 
 
 def at_preset(preset: str) -> dict[str, list[Result]]:
-    """The results of one preset at hand, this machine's before the published ones."""
-    found = {}
+    """The results of one preset at hand, this machine's before the published ones unless they do not stand."""
+    found, checksum = {}, cache(checksums.of)
     for chapter in STUDIES:
-        by_file = {}
-        for folder in (results.PUBLISHED, results.local()):
-            for file in sorted((folder / chapter / preset).glob("*/seed*.json")):
-                by_file[file.relative_to(folder)] = file
-        read = [results.read(file) for file in by_file.values()]
-        found[chapter] = [results.presented(one) for one in read if not one.readings]
+        cells = {
+            (chapter, preset, file.parent.name, int(seed[1]))
+            for folder in (results.PUBLISHED, results.local())
+            for file in (folder / chapter / preset).glob("*/seed*.json")
+            if (seed := re.fullmatch(r"seed(\d+)\.json", file.name))  # of the default readings
+        }
+        read = [store.seen(cell, checksum)[1] for cell in sorted(cells)]
+        found[chapter] = [results.presented(one) for one in read if one is not None]
     return found
 
 

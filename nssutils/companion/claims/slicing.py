@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from nssutils.companion.claims.evidence import Evidence, Numbers, printed_base
+from nssutils.companion.claims.evidence import Evidence, Numbers, Unmeasured, printed_base
 from nssutils.companion.claims.rules import (
     Opinion,
     ahead,
@@ -71,7 +71,10 @@ def band_to_band(evidence: Evidence, numbers: Numbers, metric: str, upper: str, 
 
 def classwise_below_global(evidence: Evidence, numbers: Numbers) -> Opinion:
     """Whether masking the top tenth leaves less accuracy when ranked for each class than when ranked for all."""
-    pair = [_top_tenth(evidence.group(chapter)) for chapter in ("pilot_global", "pilot_categorywise")]
+    groups = [evidence.group(chapter) for chapter in ("pilot_global", "pilot_categorywise")]
+    if len({one.preset for group in groups for one in group}) > 1:
+        raise Unmeasured("what it speaks of, on the same networks,")
+    pair = [_top_tenth(group) for group in groups]
     seeds = [seed for seed in pair[0].index if seed in pair[1].index]
     less = (pair[0] - pair[1]).loc[seeds]
     return compared([(less[metric].tolist(), ()) for metric in METRICS], "metrics", len(seeds))
