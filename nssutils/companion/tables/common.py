@@ -74,11 +74,15 @@ def names(found: list[Result]) -> list[str]:
     return [name for name in settings.KNOWN if name in present]
 
 
+def groups(found: list[Result]) -> dict[str, list[Result]]:
+    """The results of each setting, in the paper's order."""
+    return {name: [result for result in found if result.setting == name] for name in names(found)}
+
+
 def by_setting(found: list[Result]) -> Iterator[tuple[list[Result], dict[str, str]]]:
     """The results of each setting, and the cell that names it where there are several."""
     several = len(names(found)) > 1
-    for name in names(found):
-        group = [result for result in found if result.setting == name]
+    for name, group in groups(found).items():
         yield group, {"setting": TITLES[name]} if several else {}
 
 

@@ -6,7 +6,7 @@ from IPython.display import Markdown
 from nssutils.companion import fragments, results
 from nssutils.companion.fragments import TITLES, peer_numbers
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import interval, names, or_nothing
+from nssutils.companion.tables.common import groups, interval, names, or_nothing
 
 FEATURE_TITLES = {"nnslicer": "NNSlicer", "feature maps": "feature maps", "confidence": "confidence"}
 ATTACK_TITLES = {"fgsm": "FGSM", "pgd": "PGD", "pgd-l2": "PGD (L2), unseen"}
@@ -16,8 +16,7 @@ ATTACK_TITLES = {"fgsm": "FGSM", "pgd": "PGD", "pgd-l2": "PGD (L2), unseen"}
 def nnslicer_base(found: list[Result], label: str) -> Markdown:
     """The networks, and how large the slice of one image is."""
     table = []
-    for name in names(found):
-        group = [result for result in found if result.setting == name]
+    for name, group in groups(found).items():
         base, sizes = (results.frame(group, which) for which in ("base", "sizes"))
         table.append(
             {

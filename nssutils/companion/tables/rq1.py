@@ -10,7 +10,7 @@ from nssutils.companion import fragments, results
 from nssutils.companion.fragments import METRIC_TITLES, TITLES, beside_paper, paper_number, percent
 from nssutils.companion.intervals import marked, told_apart
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import METRICS, interval, metrics_in, names, or_nothing, printed, right
+from nssutils.companion.tables.common import METRICS, groups, interval, metrics_in, names, or_nothing, printed, right
 
 METHODS = ("semantic", "global", "category-wise")
 RATES = tuple(round(0.1 * i, 1) for i in range(1, 9))  # compression rates at which selections are compared
@@ -103,8 +103,7 @@ def rq1_leads(found: list[Result], label: str, metrics: Sequence[str] = ()) -> M
     """How far semantic selection is ahead of the better of the other two, at the rates that all three reach; by all
     metrics unless some are given."""
     table = []
-    for setting in names(found):
-        group = [result for result in found if result.setting == setting]
+    for setting, group in groups(found).items():
         for metric in metrics or metrics_in(group, "points"):
             row = {"setting": TITLES[setting], "metric": METRIC_TITLES[metric]}
             for rate in RATES:
@@ -156,8 +155,8 @@ def _lead(group: list[Result], metric: str, rate: float) -> str:
 def rq1_layers(found: list[Result], label: str) -> Markdown:
     """What share of each layer the semantic slice at theta 0.95 keeps, from the first layer to the last."""
     rows, table = results.frame(found, "layers"), []
-    for setting in names(found):
-        for metric in metrics_in([one for one in found if one.setting == setting], "layers"):
+    for setting, group in groups(found).items():
+        for metric in metrics_in(group, "layers"):
             mine = rows[(rows["setting"] == setting) & (rows["metric"] == metric)]
             mean = mine.groupby("layer", sort=False)["share"].mean()
             trends = [
@@ -248,8 +247,7 @@ def rq1_deeparc(found: list[Result], label: str) -> Markdown:
         return printed(found, paper_number(paper[key]) if key in paper else None)
 
     pairs, removed, table = results.frame(found, "deeparc"), results.frame(found, "removed"), []
-    for setting in names(found):
-        group = [result for result in found if result.setting == setting]
+    for setting, group in groups(found).items():
         highest = pairs[pairs["setting"] == setting].groupby("seed")["similarity"].max()
         for threshold in (0.99, 0.95):
             mine = removed[(removed["setting"] == setting) & (removed["threshold"] == threshold)]
@@ -313,9 +311,9 @@ def rq1_seconds(found: list[Result], label: str) -> Markdown:
         {"setting": "the paper, MNIST"}
         | {METRIC_TITLES[m]: f"{paper[m]} s ({paper[m] / paper['avg']:.1f}×)" for m in METRICS}
     ]
-    for setting in names(found):
+    for setting, group in groups(found).items():
         mean = seconds[seconds["setting"] == setting].groupby("metric")["seconds"].mean()
-        shown = metrics_in([one for one in found if one.setting == setting], "seconds")
+        shown = metrics_in(group, "seconds")
         cells = {METRIC_TITLES[m]: f"{mean[m]:.2f} s ({mean[m] / mean['avg']:.1f}×)" for m in shown}
         table.append({"setting": TITLES[setting]} | cells)
     caption = "Seconds to compute each metric by itself, for all layers and classes, and relative to Avg."

@@ -10,6 +10,7 @@ from nssutils.companion.fragments import TITLES, beside_paper, paper_number, pap
 from nssutils.companion.intervals import marked, told_apart
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import (
+    groups,
     interval,
     lacking,
     names,
@@ -131,8 +132,7 @@ def table4(found: list[Result], label: str) -> Markdown:
     """Compression rate, iterations and accuracy where each pruner stopped, beside the paper's Table 4."""
     tau, tuned, table = nearest_tau(found), results.frame(found, "finetuned"), []
     rows = _at(results.frame(found, "pruned"), tau)
-    for name in names(found):
-        group = [result for result in found if result.setting == name]
+    for name, group in groups(found).items():
         for pruner, title in PRUNER_TITLES.items():
             for prefix, side in SIDES.items():
                 method = prefix + pruner
@@ -163,8 +163,7 @@ def table4(found: list[Result], label: str) -> Markdown:
 def rq2_matched(found: list[Result], label: str) -> Markdown:
     """Accuracy of both ways at the same compression, that of the later of the two stops."""
     tau, table = nearest_tau(found), []
-    for name in names(found):
-        group = [result for result in found if result.setting == name]
+    for name, group in groups(found).items():
         for pruner, title in PRUNER_TITLES.items():
             rows = pd.DataFrame([matched(result, pruner, tau) for result in group])
             gains = rows["nss+"] - rows[""]
@@ -256,8 +255,7 @@ def _chosen(rows: pd.DataFrame) -> str:
 def _told(found: list[Result], column: str, tau: float) -> str:
     """How many of our pairs rise, cannot be told, and fall after slicing."""
     counts = {1: 0, 0: 0, -1: 0}
-    for name in names(found):
-        group = [result for result in found if result.setting == name]
+    for group in groups(found).values():
         for pruner in PRUNER_TITLES:
             counts[told_apart(*changes(group, pruner, column, tau))] += 1
     return f"{counts[1]} / {counts[0]} / {counts[-1]}"

@@ -7,6 +7,7 @@ from nssutils.companion import fragments, results
 from nssutils.companion.fragments import TITLES, beside_paper, paper_number, paper_table
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import (
+    groups,
     interval,
     lacking,
     names,
@@ -50,8 +51,7 @@ def rq3_attacks(found: list[Result], label: str) -> Markdown:
 def table5(found: list[Result], label: str) -> Markdown:
     """TPR, RA and RAA of the four methods under both attacks, beside the paper's Table 5."""
     rows, table = results.frame(found, "repairs"), []
-    for name in names(found):
-        group = [result for result in found if result.setting == name]
+    for name, group in groups(found).items():
         for attack, attacked in ATTACK_TITLES.items():
             for method, title in METHOD_TITLES.items():
                 mine = _of(rows, name, attack, method)

@@ -8,6 +8,7 @@ from nssutils.companion import fragments, results
 from nssutils.companion.fragments import TITLES, beside_paper, paper_table, paper_value
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import (
+    groups,
     interval,
     lacking,
     names,
@@ -59,8 +60,8 @@ def table6(found: list[Result], label: str, which: str = "nearer") -> Markdown:
     the first.
     """
     rows, table, shown = results.frame(found, "methods"), [], []
-    for name in names(found):
-        group, before = [result for result in found if result.setting == name], len(table)
+    for name, group in groups(found).items():
+        before = len(table)
         mine = rows[rows["setting"] == name]
         for task_a in mine["task_a"].unique():
             if (task_a == nearer(found, name)) != (which == "nearer"):

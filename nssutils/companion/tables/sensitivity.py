@@ -11,6 +11,7 @@ from nssutils.companion.intervals import marked, told_apart
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import (
     METRICS,
+    groups,
     interval,
     lacking,
     names,
@@ -71,8 +72,8 @@ def mean_effects(found: list[Result], setting: str) -> pd.DataFrame:
 def sensitivity_effects(found: list[Result], label: str) -> Markdown:
     """By metric, what each reading's value adds to the accuracy at equal compression."""
     table = []
-    for name in names(found):
-        rows = pd.concat([effects(one) for one in found if one.setting == name])
+    for name, group in groups(found).items():
+        rows = pd.concat([effects(one) for one in group])
         for (reading, value), group in rows.groupby(["reading", "value"], sort=False):
             row = {"setting": TITLES[name], "reading": reading, "value": value}
             for metric in METRICS:
@@ -91,8 +92,7 @@ def sensitivity_effects(found: list[Result], label: str) -> Markdown:
 def sensitivity_leads(found: list[Result], label: str) -> Markdown:
     """How far RQ1's answer depends on the readings: semantic selection's lead under each value of each."""
     table = []
-    for name in names(found):
-        group = [one for one in found if one.setting == name]
+    for name, group in groups(found).items():
         rows = pd.concat([leads(one).assign(seed=one.seed) for one in group])
         for (reading, value), mine in rows.groupby(["reading", "value"], sort=False):
             same = rows[rows["reading"] == OURS].merge(mine[["metric", "rate", "seed"]])
@@ -132,8 +132,8 @@ def _lead(rows: pd.DataFrame, networks: int) -> tuple[str, str]:
 def sensitivity_combined(found: list[Result], label: str) -> Markdown:
     """The combination of readings whose slices lie nearest the paper's in size, beside this book's."""
     found, table = [one for one in found if "combined" in one.tables], []
-    for name in names(found):
-        sizes = combinations([one for one in found if one.setting == name])
+    for name, group in groups(found).items():
+        sizes = combinations(group)
         wanted = pd.Series(paper_shares(name))
         apart = 100 * (sizes - wanted).abs().mean(axis=1)
         shown = {"this book": apart.index[0]} | ({} if name in lacking(found) else {"nearest": apart.idxmin()})
@@ -174,8 +174,7 @@ def combinations(group: list[Result]) -> pd.DataFrame:
 def sensitivity_distances(found: list[Result], label: str) -> Markdown:
     """What the slices chosen for RQ2 and RQ3 leave out under each reading, and how far that is from the paper."""
     table = []
-    for name in names(found):
-        group = [one for one in found if one.setting == name]
+    for name, group in groups(found).items():
         rows = results.frame(group, "slices")
         wanted = paper_shares(name)
         apart = distances(group)

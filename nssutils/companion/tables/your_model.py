@@ -6,7 +6,7 @@ from IPython.display import HTML
 from nssutils.companion import fragments, results
 from nssutils.companion.fragments import METRIC_TITLES, TITLES
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import by_setting, interval, names, or_nothing
+from nssutils.companion.tables.common import by_setting, groups, interval, or_nothing
 
 REPAIRS = {"before": "none", "all": "all parameters", "critical": "those that connect critical neurons"}
 EXTENSIONS = {"all": "all parameters", "outside": "those that the slice does not need"}
@@ -16,8 +16,8 @@ EXTENSIONS = {"all": "all parameters", "outside": "those that the slice does not
 def your_shrunk(found: list[Result], label: str) -> HTML:
     """What extraction leaves of each network."""
     table = []
-    for name in names(found):
-        mine = results.frame([one for one in found if one.setting == name], "shrunk")
+    for name, group in groups(found).items():
+        mine = results.frame(group, "shrunk")
         first = mine.iloc[0]
         row = {"setting": TITLES[name], "slice": f"{METRIC_TITLES[first['metric']]}, theta {first['theta']:g}"}
         for what, title in (("parameters", "parameters (%)"), ("operations", "operations (%)")):
