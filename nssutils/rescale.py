@@ -177,7 +177,7 @@ class Rescale(graphs.Visitor):
 
     def _add(self, node: fx.Node, args: tuple, kwargs: dict):
         # Never in place: the value added to may be one that is differentiated by.
-        name = node.target if isinstance(node.target, str) else node.target.__name__
+        name = operations.called(self.module, node)
         return (torch.sub if "sub" in name else torch.add)(*args, **kwargs)
 
     def _activation(self, node: fx.Node, args: tuple, kwargs: dict):
@@ -201,13 +201,13 @@ class Rescale(graphs.Visitor):
         return _MaxPool.apply(args[0], function, self._before(node.args[0]))
 
     def _reduce(self, node: fx.Node, args: tuple, kwargs: dict):
-        name = node.target if isinstance(node.target, str) else node.target.__name__
-        if name not in ("amax", "amin"):
+        if operations.called(self.module, node) not in ("amax", "amin"):
             return fx.Interpreter.run_node(self, node)
-        return self._extreme(node, args, kwargs, name)
+        return self._extreme(node, args, kwargs)
 
-    def _extreme(self, node: fx.Node, args: tuple, kwargs: dict, name: str) -> Tensor:
+    def _extreme(self, node: fx.Node, args: tuple, kwargs: dict) -> Tensor:
         """The largest or smallest over some axes."""
+        name = operations.called(self.module, node)
         given = dict(zip(("dim", "keepdim"), args[1:], strict=False)) | kwargs
         x, x0, dims = args[0], self._before(node.args[0]), given.get("dim", ())
         dims = {d % x.dim() for d in ((dims,) if isinstance(dims, int) else dims or range(x.dim()))}
@@ -224,7 +224,7 @@ class Rescale(graphs.Visitor):
         return y.view([1 if i in dims else n for i, n in enumerate(x.shape) if given.get("keepdim") or i not in dims])
 
     def _multiply(self, node: fx.Node, args: tuple, kwargs: dict):
-        name = node.target if isinstance(node.target, str) else node.target.__name__
+        name = operations.called(self.module, node)
         if len(args) < 2 or kwargs.get("rounding_mode"):
             raise self._no_rule(node, f" with {', '.join(kwargs)}")
         first, second = args[:2]
@@ -241,7 +241,7 @@ class Rescale(graphs.Visitor):
         return _product(torch.mul, first, second, self._before(node.args[0]), self._before(node.args[1]))
 
     def _larger(self, node: fx.Node, args: tuple, kwargs: dict):
-        name = node.target if isinstance(node.target, str) else node.target.__name__
+        name = operations.called(self.module, node)
         sign = 1 if name == "maximum" else -1
         pairs = [torch.stack(torch.broadcast_tensors(*two), -1) for two in (args, map(self._before, node.args))]
         y = sign * _largest(*(sign * pair.reshape(len(pair), -1, 2) for pair in pairs))
@@ -259,6 +259,8 @@ class Rescale(graphs.Visitor):
             if isinstance(self.module.get_submodule(node.target), (*_LINEAR_MODULES, nn.Embedding)):
                 return fx.Interpreter.run_node(self, node)  # what a table is read by are no numbers to change
             raise self._no_rule(node)
+        if not node.args:
+            raise self._no_rule(node, " with its arguments by name")
         changing, target = self._changing(node), node.target
         if target is torch.einsum and len(node.args) == 3 and len(changing) == 2:
             before = [self.reference[source] for source in node.args[1:]]
@@ -267,22 +269,21 @@ class Rescale(graphs.Visitor):
             return self._normalize(node, args, kwargs)
         if target in _SPREADS:
             return self._spread(node, args, kwargs)
-        if target in _WITH_PLACES and isinstance(kwargs.get("dim", args[1] if len(args) > 1 else None), int):
-            if all(_is_values(user) for user in node.users):
-                _, places = fx.Interpreter.run_node(self, node)
-                values = self._extreme(node, args, kwargs, operations.called(self.module, node))
-                return torch.return_types.max((values, places))
+        along = kwargs.get("dim", args[1] if len(args) > 1 else None)
+        if target in _WITH_PLACES and isinstance(along, int) and all(map(_is_values, node.users)):
+            _, places = fx.Interpreter.run_node(self, node)
+            return torch.return_types.max((self._extreme(node, args, kwargs), places))
         linear = (target in _LINEAR_IN_FIRST and changing == [node.args[0]]) or target == "view_as"
         linear |= target is torch.einsum and len(changing) == 1
         linear |= target is getattr and node.args[1] == "values"
         linear |= target is torch.where and node.args[0] not in changing
         if target is operations.written or linear:
             return fx.Interpreter.run_node(self, node)
-        if changing == [node.args[0]] and _is_written(target):
-            return self._written(node, args, kwargs)
+        if changing == [node.args[0]] and _is_python(target):
+            return self._read_off(node, args, kwargs)
         raise self._no_rule(node)
 
-    def _written(self, node: fx.Node, args: tuple, kwargs: dict):
+    def _read_off(self, node: fx.Node, args: tuple, kwargs: dict):
         """A function that is one operation of the network's graph, by those that it is made of."""
         x, x0 = args[0], self._before(node.args[0])
         rest = fx.node.map_aggregate((args[1:], kwargs), lambda a: a.detach() if isinstance(a, Tensor) else a)
@@ -426,7 +427,7 @@ class _Call(nn.Module):
         return self.function(x, *self.rest, **self.named)
 
 
-def _is_written(target) -> bool:
+def _is_python(target) -> bool:
     """Whether what a node calls is a function in Python that can be read off by itself, such as torchvision's attention
     of shifted windows: not torch's own, nor a user's autograd.Function."""
     torchs = (getattr(target, "__module__", None) or "torch.").startswith("torch.")

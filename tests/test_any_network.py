@@ -111,6 +111,8 @@ def squared_if(y, bound):
         (lambda n, y: y / y.std(0), "no rule for 'std' .std of 0"),
         (lambda n, y: y - y.max(), "no rule for 'max_1'"),
         (lambda n, y: torch.max(y, y.flip(1)), "no rule for 'max_1'"),
+        (lambda n, y: y + torch.std(input=y, dim=1, keepdim=True), "no rule for 'std' .std with its arguments by name"),
+        (lambda n, y: squared_if(y=y, bound=n.bound), "'squared_if' .squared_if with its arguments by name"),
         (lambda n, y: squared_if(y, n.bound), "no rule for 'squared_if' .squared_if: the dataflow"),
         (lambda n, y: torch.nn.functional.linear(y, y)[:, :1] * n.bound, "no rule for 'linear'"),
         (lambda n, y: (9 * y).to(dtype=torch.int64).double(), "'to': it makes whole numbers"),
