@@ -33,8 +33,8 @@ _CONVOLUTION = (
 _NORM = ("num_features", "eps", "momentum", "affine", "track_running_stats")
 _MADE = {
     nn.Linear: ("in_features", "out_features"), nn.Conv1d: _CONVOLUTION, nn.Conv2d: _CONVOLUTION,
-    nn.Conv3d: _CONVOLUTION, nn.BatchNorm1d: _NORM, nn.BatchNorm2d: _NORM, nn.BatchNorm3d: _NORM,
-    nn.InstanceNorm2d: _NORM, nn.InstanceNorm3d: _NORM,
+    nn.Conv3d: _CONVOLUTION, nn.InstanceNorm2d: _NORM, nn.InstanceNorm3d: _NORM,
+    **dict.fromkeys(operations.BATCH_NORMS, _NORM),
     nn.PReLU: ("num_parameters",), nn.Identity: (), **operations.DRAWN_BY,
 }  # fmt: skip
 _BIASED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)

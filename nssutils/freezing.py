@@ -102,8 +102,7 @@ def norms(net: nn.Module, elements: Elements) -> dict[str, Tensor]:
 
 
 def _keeps_statistics(module: nn.Module) -> bool:
-    types = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    return operations.behaves_as(module, types) and module.running_mean is not None
+    return operations.behaves_as(module, operations.BATCH_NORMS) and module.running_mean is not None
 
 
 def tune(

@@ -126,8 +126,7 @@ def trainable(
     rows[task_a] = not replay
     frozen = freezing.determining(net, critical, rows, x)
     if replay:
-        types = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
-        norms = {name for name, module in net.named_modules() if isinstance(module, types)}
+        norms = {name for name, module in net.named_modules() if isinstance(module, operations.BATCH_NORMS)}
         frozen = {name: mask for name, mask in frozen.items() if name.rpartition(".")[0] not in norms}
     return freezing.complement(net, frozen)
 

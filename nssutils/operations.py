@@ -16,17 +16,19 @@ class UnsupportedNetwork(NssError):
     """A network with a part that cannot be handled; the message names the part."""
 
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
 # What each operation does to a tensor of neurons. Everything not named here is "other": its inputs are handed to it as
 # they are in the whole network, and nothing is known of its output.
 MODULES = {
     "weighted": (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d),
     # Not InstanceNorm1d: of values (N, width) it takes a sample for a channel, and the neurons for its space.
-    "norm": (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+    "norm": (*BATCH_NORMS, nn.InstanceNorm2d, nn.InstanceNorm3d),
     "layernorm": (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm),
     "activation": (
         nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Hardtanh,
         nn.Hardsigmoid, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.LogSigmoid, nn.Tanhshrink, nn.Softshrink,
-        nn.Hardshrink, nn.Threshold,
+        nn.Hardshrink, nn.Threshold, nn.RReLU,
     ),
     "prelu": (nn.PReLU,),
     "maxpool": (
@@ -37,13 +39,13 @@ MODULES = {
         nn.AdaptiveAvgPool3d, nn.Upsample,
     ),
     "same": (
-        nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, ops.StochasticDepth,
+        nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
+        ops.StochasticDepth,
     ),
     "reshape": (nn.Flatten, nn.Unflatten),
     "softmax": (nn.Softmax, nn.LogSoftmax),
     "shuffle": (nn.ChannelShuffle,),
-    "move": (nn.PixelShuffle, nn.PixelUnshuffle, nn.Unfold, nn.Fold, nn.ZeroPad1d, nn.ZeroPad2d, nn.ReflectionPad2d,
-             nn.ReplicationPad2d, nn.ConstantPad2d),
+    "move": (nn.PixelShuffle, nn.PixelUnshuffle, nn.Unfold, nn.Fold),
     "attention": (nn.MultiheadAttention,),
 }  # fmt: skip
 
@@ -56,7 +58,8 @@ FUNCTIONS = {
         F.logsigmoid, torch.exp, torch.sqrt, torch.rsqrt, torch.abs, torch.square, torch.neg, operator.neg, torch.sin,
         torch.cos, torch.log, torch.clamp, torch.erf, torch.erf_, F.leaky_relu_, F.elu_, F.selu_, F.celu_, F.hardtanh_,
         torch.sigmoid_, torch.tanh_, torch.clamp_, torch.clamp_min, torch.clamp_max, torch.reciprocal, torch.log1p,
-        torch.expm1, torch.selu, torch.celu, F.hardsigmoid, F.threshold, F.softshrink, F.hardshrink, F.tanhshrink,
+        torch.expm1, torch.selu, torch.celu, F.threshold, F.softshrink, F.hardshrink, F.tanhshrink, torch.exp2,
+        torch.log2, torch.log10, torch.atan, torch.sinh, torch.cosh, torch.asinh, torch.sign, torch.nan_to_num,
     ),
     "maxpool": (
         F.max_pool1d, F.max_pool2d, F.max_pool3d, torch.max_pool1d, torch.max_pool2d, F.adaptive_max_pool1d,
@@ -67,7 +70,10 @@ FUNCTIONS = {
         F.adaptive_avg_pool3d, F.interpolate,
         F.upsample,
     ),
-    "same": (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, ops.stochastic_depth),
+    "same": (
+        F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout,
+        ops.stochastic_depth,
+    ),
     "reshape": (torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze, torch.unflatten),
     "permute": (torch.permute, torch.transpose, torch.swapaxes, torch.movedim, torch.t),
     "reduce": (torch.mean, torch.sum, torch.amax, torch.amin),
@@ -93,6 +99,8 @@ _METHODS = {
     "activation": (
         "relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_", "exp", "sqrt", "rsqrt", "abs", "square", "neg",
         "clamp", "clamp_min", "clamp_max", "reciprocal", "log", "log1p", "expm1", "sin", "cos", "erf", "hardshrink",
+        "exp2", "log2", "log10", "atan", "sinh", "cosh", "asinh", "sign", "nan_to_num", "clamp_", "exp_", "abs_",
+        "neg_", "square_", "sqrt_",
     ),
     "same": ("contiguous", "clone", "detach", "float", "to", "type_as"),
     "reshape": ("flatten", "view", "reshape", "squeeze", "unsqueeze", "unflatten"),
@@ -109,6 +117,7 @@ _METHODS = {
 }  # fmt: skip
 
 _POWERS = (operator.pow, operator.ipow, torch.pow, "pow")
+_OF_TWO = (torch.max, torch.min, "max", "min")  # the larger of two values, and the largest of one
 
 
 def kind(traced: fx.GraphModule, node: fx.Node) -> str:
@@ -132,6 +141,8 @@ def kind(traced: fx.GraphModule, node: fx.Node) -> str:
     if node.target in _POWERS:
         of_value = node.all_input_nodes == [node.args[0]] and kind(traced, node.args[0]) not in ("size", "number")
         found = "activation" if of_value else "number"
+    if node.target in _OF_TWO and len(node.args) == 2 and isinstance(node.args[1], fx.Node):
+        found = "larger"
     if found in ("pick", "add", "multiply", "number", "size") and node.all_input_nodes:
         sizes = ("size", "number")
         if found != "size" and all(kind(traced, source) in sizes for source in node.all_input_nodes):
@@ -142,7 +153,7 @@ def kind(traced: fx.GraphModule, node: fx.Node) -> str:
 def known(op: str, target) -> bool:
     """Whether a function or method is one that has a kind."""
     table = {"call_function": FUNCTIONS, "call_method": _METHODS}[op]
-    return target in _POWERS or any(target in targets for targets in table.values())
+    return target in (*_POWERS, *_OF_TWO) or any(target in targets for targets in table.values())
 
 
 # What draws at random in training alone, as a function, and the module that does the same.

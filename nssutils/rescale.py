@@ -242,7 +242,7 @@ class Rescale(graphs.Visitor):
 
     def _larger(self, node: fx.Node, args: tuple, kwargs: dict):
         name = operations.called(self.module, node)
-        sign = 1 if name == "maximum" else -1
+        sign = 1 if "max" in name else -1
         pairs = [torch.stack(torch.broadcast_tensors(*two), -1) for two in (args, map(self._before, node.args))]
         y = sign * _largest(*(sign * pair.reshape(len(pair), -1, 2) for pair in pairs))
         return y.view(pairs[0].shape[:-1])

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.modules import padding
 from torch.utils import checkpoint
 from torchvision import ops
 
@@ -33,8 +34,9 @@ class Symbolic(fx.Tracer):
             raise operations.UnsupportedNetwork(
                 "forward() turns autocast on or off on its way; expected around the call: with autocast(): net(x)"
             )
-        if target in _SPELLED_OUT:
-            return _SPELLED_OUT[target](*args, **kwargs)
+        named = getattr(torch, target, None) if op == "call_method" else target
+        if op in ("call_function", "call_method") and named in _SPELLED_OUT:
+            return _SPELLED_OUT[named](*args, **kwargs)
         args, kwargs = positional(self.root, op, target, args, kwargs)
         proxy = super().create_proxy(op, target, args, kwargs, *more, **options)
         proxy.node.meta["no_grad"] = not torch.is_grad_enabled()
@@ -78,8 +80,39 @@ def _glu(input, dim: int = -1):
     return halves[0] * torch.sigmoid(halves[1])
 
 
-# Operations that are read off as the ones they are made of, so that what is known of these holds for them.
-_SPELLED_OUT = {F.glu: _glu}
+def _softmin(input, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None):
+    return F.softmax(-input, dim, dtype=dtype)
+
+
+def _addcmul(input, tensor1, tensor2, *, value: float = 1):
+    return input + value * (tensor1 * tensor2)
+
+
+def _addcdiv(input, tensor1, tensor2, *, value: float = 1):
+    return input + value * (tensor1 / tensor2)
+
+
+def _addmm(input, mat1, mat2, *, beta: float = 1, alpha: float = 1):
+    return beta * input + alpha * torch.matmul(mat1, mat2)
+
+
+def _lerp(input, end, weight):
+    return input + weight * (end - input)
+
+
+def _rsub(input, other, *, alpha: float = 1):
+    return other - alpha * input
+
+
+# Operations that are read off as the ones they are made of, or by another name of theirs, so that what is known of
+# these holds for them. As methods they are the same.
+_SPELLED_OUT = {
+    F.glu: _glu, F.softmin: _softmin, torch.addcmul: _addcmul, torch.addcdiv: _addcdiv, torch.addmm: _addmm,
+    torch.lerp: _lerp, torch.rsub: _rsub, torch.clip: torch.clamp, torch.absolute: torch.abs,
+    torch.negative: torch.neg, torch.subtract: torch.sub, torch.divide: torch.div, torch.true_divide: torch.div,
+    torch.multiply: torch.mul, torch.mm: torch.matmul, torch.swapdims: torch.transpose, torch.moveaxis: torch.movedim,
+    torch.special.expit: torch.sigmoid, torch.arctan: torch.atan,
+}  # fmt: skip
 
 # What torch's functions call the operands that rules look for in their places, and numpy's words for some arguments.
 _FIRST, _SECOND = ("input", "tensors", "tensor", "query"), ("other", "mat2", "exponent", "shape")
@@ -178,7 +211,8 @@ def _autocast() -> list[tuple]:
 
 _WITHIN = (
     nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.Transformer,
-    nn.TransformerDecoder, nn.TransformerDecoderLayer, nn.GLU,
+    nn.TransformerDecoder, nn.TransformerDecoderLayer, nn.GLU, nn.Softmin, nn.Softmax2d, padding._ConstantPadNd,
+    padding._ReflectionPadNd, padding._ReplicationPadNd, padding._CircularPadNd,
 )  # fmt: skip
 
 

@@ -110,7 +110,6 @@ def squared_if(y, bound):
         (lambda n, y: y / y.norm(1, 1, True), "no rule for 'norm' .norm of 1, 1, True"),
         (lambda n, y: y / y.std(0), "no rule for 'std' .std of 0"),
         (lambda n, y: y - y.max(), "no rule for 'max_1'"),
-        (lambda n, y: torch.max(y, y.flip(1)), "no rule for 'max_1'"),
         (lambda n, y: y + torch.std(input=y, dim=1, keepdim=True), "no rule for 'std' .std with its arguments by name"),
         (lambda n, y: squared_if(y=y, bound=n.bound), "'squared_if' .squared_if with its arguments by name"),
         (lambda n, y: squared_if(y, n.bound), "no rule for 'squared_if' .squared_if: the dataflow"),

@@ -341,6 +341,21 @@ NETWORKS = {
     "tokens that look back": lambda: (Written(
         looking_back, a=nn.Linear(3, 8), qkv=nn.Linear(8, 24), at=nn.MultiheadAttention(8, 2, batch_first=True),
         other=nn.Linear(8, 8), head=head(32)), (4, 3)),
+    "other words for it": lambda: (Written(
+        lambda n, x: n.head(torch.cat([
+            torch.addmm(n.c, y := n.a(x).clip(-1, 2), n.w).absolute(), torch.lerp(y, n.c, 0.3).multiply(n.c),
+            y.addcmul(y, n.c, value=0.5).divide(2), torch.addcdiv(n.c, y, n.c.exp()).clamp_(0, 1),
+            y.max(n.c).min(other=n.c + 1), y.mm(n.w).subtract(n.c).atan(), torch.rsub(y, n.c, alpha=2).negative(),
+            n.softmin(y.swapdims(0, 1).moveaxis(1, 0))], 1).relu()),
+        a=nn.Linear(5, 6), c=nn.Parameter(torch.rand(6)), w=nn.Parameter(torch.rand(6, 6)), softmin=nn.Softmin(1),
+        head=head(48)), (5,)),
+    "padded and in step": lambda: (nn.Sequential(
+        nn.ReflectionPad1d(2), nn.Conv1d(2, 6, 3), nn.SyncBatchNorm(6), nn.RReLU(), nn.CircularPad1d(1),
+        nn.Conv1d(6, 5, 3), nn.FeatureAlphaDropout(0.2), nn.ELU(), nn.ConstantPad1d((0, 2), 0.5), nn.Conv1d(5, 4, 3),
+        nn.ReLU(), nn.ReplicationPad1d(1), nn.AdaptiveAvgPool1d(2), nn.Flatten(), head(8)), (2, 16)),
+    "softmax over channels": lambda: (nn.Sequential(
+        conv(3, 6), nn.Softmax2d(), nn.ZeroPad2d(1), conv(6, 5), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        head(5)), IMAGE),
     "the larger of two": lambda: (Written(
         lambda n, x: n.head(torch.maximum(n.a(x), n.b(x)).minimum(n.bound).mean((2, 3))),
         a=conv(3, 8), b=conv(3, 8), bound=nn.Parameter(torch.rand(8, 1, 1)), head=head(8)), IMAGE),
