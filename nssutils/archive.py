@@ -6,7 +6,6 @@ whole network made by it.
 """
 
 import builtins
-import copy
 import json
 import operator
 import re
@@ -71,13 +70,11 @@ def _functions() -> dict[str, object]:
 def save(small: nn.Module, path: str | Path) -> None:
     """Write an extracted network to a safetensors file, atomically. Raises ArchiveError for an operation of its graph
     that a file cannot name."""
-    modules = {}
-    for name, module in small.named_modules():
-        if type(module) in _MADE:
-            arguments = {argument: getattr(module, argument) for argument in _MADE[type(module)]}
-            if isinstance(module, _BIASED):
-                arguments["bias"] = module.bias is not None
-            modules[name] = [type(module).__name__, arguments]
+    modules = {
+        name: [type(module).__name__, _made_by(module)]
+        for name, module in small.named_modules()
+        if type(module) in _MADE
+    }
     parameters, first = dict(small.named_parameters(remove_duplicate=False)), {}
     for name, parameter in parameters.items():
         first.setdefault(parameter, name)
@@ -98,6 +95,17 @@ def save(small: nn.Module, path: str | Path) -> None:
     sealed.save(path, tensors, {"extracted": json.dumps(described)})
 
 
+def _made_by(module: nn.Module) -> dict:
+    """The arguments that a module of one of the types that extraction makes is made by."""
+    biased = {"bias": module.bias is not None} if isinstance(module, _BIASED) else {}
+    return {argument: getattr(module, argument) for argument in _MADE[type(module)]} | biased
+
+
+def _alike(module: nn.Module, kind: type, arguments: dict) -> bool:
+    """Whether a module is already what would be made: it stays, with all else that it has."""
+    return type(module) is kind and json.loads(json.dumps(_made_by(module))) == arguments
+
+
 def load(path: str | Path, net: nn.Module) -> nn.Module:
     """Read what `save` wrote. `net` is a whole network of the kind that was extracted from, with any weights: it is
     left as it is. The result is where `net` is, in eval mode. Raises ArchiveError for a file that is missing, damaged,
@@ -111,10 +119,17 @@ def load(path: str | Path, net: nn.Module) -> nn.Module:
             f"{path} has no extracted network ({why}); expected a file that `save` wrote: extract the network again."
         ) from error
     where = operations.device(net)
-    small = copy.deepcopy(graphs.unwrapped(net))
+    small = graphs.copied(graphs.unwrapped(net))
     kinds = {kind.__name__: kind for kind in _MADE}
     try:
-        graphs.put(small, {name: kinds[kind](**how) for name, (kind, how) in described["modules"].items()})
+        whole = dict(small.named_modules(remove_duplicate=False))
+        with torch.random.fork_rng(devices=[]):  # nothing is drawn that stays
+            made = {
+                name: kinds[kind](**how)
+                for name, (kind, how) in described["modules"].items()
+                if name not in whole or not _alike(whole[name], kinds[kind], how)
+            }
+        graphs.put(small, made)
         _place(small, tensors, described)
         if described["graph"] is not None:
             small = fx.GraphModule(small, _read(described["graph"]), type(small).__name__)
@@ -167,7 +182,7 @@ def _written(graph: fx.Graph) -> list:
         if isinstance(value, tuple):
             return {"tuple": [plain(each) for each in value]}
         if isinstance(value, dict):
-            return {"dict": {key: plain(each) for key, each in value.items()}}
+            return {"dict": [[plain(key), plain(each)] for key, each in value.items()]}
         if isinstance(value, slice):
             return {"slice": [plain(each) for each in (value.start, value.stop, value.step)]}
         if value is Ellipsis:
@@ -187,12 +202,19 @@ def _written(graph: fx.Graph) -> list:
             raise ArchiveError(
                 f"{node.name!r} calls {getattr(node.target, '__name__', node.target)}, which a file cannot name."
             )
+        if not _NAMED[node.op].fullmatch(target):
+            raise ArchiveError(
+                f"the network's graph names {target!r}, which a file cannot: expected letters and digits."
+            )
         found.append([node.op, node.name, target, plain(node.args), plain(dict(node.kwargs))])
     return found
 
 
 def _read(written: list) -> fx.Graph:
     functions, nodes, graph = _functions(), {}, fx.Graph()
+
+    def pairs(of) -> list:
+        return list(of.items()) if isinstance(of, dict) else of  # as in files of before keys could be numbers
 
     def value(plain):
         if isinstance(plain, list):
@@ -203,7 +225,7 @@ def _read(written: list) -> fx.Graph:
         return {
             "node": lambda: nodes[of],
             "tuple": lambda: tuple(value(each) for each in of),
-            "dict": lambda: {key: value(each) for key, each in of.items()},
+            "dict": lambda: {value(key): value(each) for key, each in pairs(of)},
             "slice": lambda: slice(*map(value, of)),
             "ellipsis": lambda: Ellipsis,
             "dtype": lambda: _DTYPES[of],
@@ -211,7 +233,8 @@ def _read(written: list) -> fx.Graph:
         }[what]()
 
     for op, name, target, args, kwargs in written:
-        if not _NAMED[op].fullmatch(target) or not all(map(str.isidentifier, (name, *kwargs.get("dict", ())))):
+        called_by = [key for key, _ in pairs(kwargs.get("dict", []))]
+        if not _NAMED[op].fullmatch(target) or not all(map(str.isidentifier, (name, *called_by))):
             raise ValueError(f"its graph has {target!r:.40} for {name!r:.40}, expected names")
         if op == "call_function":
             target = functions[target]

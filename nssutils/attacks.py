@@ -16,6 +16,10 @@ class AttackError(NssError):
     """An attack that is not known, that cannot be made here, or that a network cannot take."""
 
 
+class AttackMissing(AttackError):
+    """An attack that this machine cannot make, whatever the network."""
+
+
 @dataclass(frozen=True)
 class Attack:
     """One of foolbox's attacks; where its own steps take days on a processor, fewer. The paper prints none."""
@@ -46,7 +50,8 @@ def misleading(net: nn.Module, x: Tensor, y: Tensor, attack: str, seed: int = 0)
     """What an attack makes of those images x (N, C, H, W) in [0, 1], recognised as y, that it can make mislead: their
     places (M,) and the moved images (M, C, H, W), on the CPU. The network is used in eval mode and left as it was.
 
-    Raises AttackError for an unknown attack, a missing foolbox, and a network or images that the attack cannot take.
+    Raises AttackError for an unknown attack and for a network or images that the attack cannot take, AttackMissing
+    without foolbox.
     """
     if attack not in ATTACKS:
         raise AttackError(f"unknown attack {attack!r}; known: {', '.join(ATTACKS)}.{near_miss(attack, ATTACKS)}")
@@ -63,6 +68,8 @@ def misleading(net: nn.Module, x: Tensor, y: Tensor, attack: str, seed: int = 0)
             model = foolbox.PyTorchModel(net, bounds=(0, 1), device=where)
             make = getattr(foolbox.attacks, how.name)(**how.options)
             _, made, misled = make(model, x[places].to(where), y[places].to(where), epsilons=how.distance, **options)
+        except torch.OutOfMemoryError:  # no fault of the attack's
+            raise
         except (ValueError, RuntimeError, AssertionError) as error:
             raise AttackError(
                 f"{attack} (foolbox's {how.name}) cannot be made on {len(x)} images {tuple(x.shape[1:])} of this "
@@ -77,7 +84,7 @@ def _foolbox(attack: str):
     try:
         import foolbox  # not at the top: an optional dependency, of this module alone
     except ImportError as error:
-        raise AttackError(
+        raise AttackMissing(
             f"attack {attack} needs foolbox, which is not installed ({error}); expected: pip install 'nssutils[peers]'."
         ) from error
     return foolbox

@@ -57,6 +57,11 @@ def score(
         traced = _whole(net, like.to(where))
         found = neurons.layers_of(traced)
         _check_outputs(traced, like.to(where), n_classes)
+        neurons.check_rows(traced, found, like[:1].to(where))
+        if "deeplift" in metrics:
+            one, none = like[:1].to(where), baseline.to(where)
+            attribute(traced, one, torch.zeros(1, dtype=torch.int64, device=where), none, found)  # or refused at once
+            _check_apart(traced, one, none)
         for kind in ("mean", "var", "deeplift", "taylor"):
             sums[kind] = {
                 name: torch.zeros(n_classes, layer.width, dtype=torch.float64, device=where)
@@ -145,8 +150,12 @@ def deeplift(net: nn.Module, x: Tensor, target: Tensor, baseline: Tensor | float
     """
     _check(["deeplift"], "weights")
     with neurons.evaluating(net):
-        traced = _whole(net, x)
-        return attribute(traced, x, target, _baseline(baseline, x), neurons.layers_of(traced))
+        traced, baseline = _whole(net, x), _baseline(baseline, x)
+        layers = neurons.layers_of(traced)
+        neurons.check_rows(traced, layers, x[:1])
+        found = attribute(traced, x, target, baseline, layers)
+        _check_apart(traced, x[:1], baseline)
+        return found
 
 
 def attribute(
@@ -181,8 +190,6 @@ def attribute(
     for (name, value), multiplier in zip(sites.items(), multipliers, strict=True):
         layer = found[name]
         before = value[-1:] if together else reference[nodes[layer.site]]
-        if not together:
-            neurons.by_sample(value, layer, n)
         part = (multiplier[:n] * (value[:n] - before)).detach().movedim(layer.axis, 1)
         result[name] = part.flatten(2).sum(2) if part.dim() > 2 else part
     return result
@@ -236,6 +243,17 @@ def _check_outputs(traced: fx.GraphModule, x: Tensor, n_classes: int) -> None:
         )
     if out.shape[1] < n_classes:
         raise ContributionError(f"{n_classes} classes given, but the network has {out.shape[1]} outputs.")
+
+
+@torch.no_grad()
+def _check_apart(traced: fx.GraphModule, x: Tensor, baseline: Tensor) -> None:
+    """Raise ContributionError where a sample's outputs depend on what else is in the batch; x is one sample."""
+    beside_one, beside_two = (graphs.run(traced, {}, torch.cat([x, *[baseline] * n]))[:1] for n in (1, 2))
+    if off := graphs.differ(beside_one, beside_two):
+        raise ContributionError(
+            f"a sample's outputs depend on the other samples of its batch ({off}): DeepLIFT's contributions would not "
+            "add up; expected a network that keeps samples apart in eval mode, or the metrics avg, var, ens and taylor."
+        )
 
 
 def _record(traced: fx.GraphModule, found: dict, batch: Tensor, values: dict[str, Tensor]) -> None:

@@ -156,7 +156,7 @@ def remove(net: nn.Module, gone: list[Unit], x: Tensor) -> nn.Module:
     by least squares to what the removed unit did on images x: DeepArc trains it, the paper's RQ1 retrains nothing.
     """
     known = {unit.name for unit in units(net, x)}
-    slim = copy.deepcopy(net).eval()
+    slim = graphs.copied(net).eval()
     for unit in gone:
         if unit.name not in known:
             raise DeepArcError(f"unit {unit.name!r} given, expected one of {', '.join(sorted(known))}.")
@@ -183,7 +183,7 @@ def add(net: nn.Module, copied: list[Unit], x: Tensor) -> nn.Module:
     residual block, and one whose output has another shape than its input, which it could not take in again.
     """
     known = {unit.name for unit in units(net, x)}
-    grown = copy.deepcopy(net).eval()
+    grown = graphs.copied(net).eval()
     for at, unit in enumerate(copied):
         if unit.name not in known:
             raise DeepArcError(f"unit {unit.name!r} given, expected one of {', '.join(sorted(known))}.")

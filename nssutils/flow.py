@@ -399,7 +399,9 @@ class _Follower:
             return self._opaque(node)
         module = self.traced.get_submodule(node.target) if node.op == "call_module" else None
         keeps = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d, F.interpolate, F.upsample)
-        if getattr(module, "padding", 0) in (0, (0,), (0, 0), (0, 0, 0)) and (module or node.target in keeps):
+        divided = getattr(module, "divisor_override", None) is not None  # by another number than there are
+        padded = getattr(module, "padding", 0) not in (0, (0,), (0, 0), (0, 0, 0))
+        if not (divided or padded) and (module or node.target in keeps):
             return self._copy(node), left  # the average of a constant
         small, left = self._zeroed(node.args[0], 1)  # at the border it may be the average of a constant and of zeros
         return self._copy(node, {node.args[0]: small}), left
@@ -442,6 +444,8 @@ class _Follower:
             return self.small[source], found  # flattened together again
         if node.target in (torch.unflatten, "unflatten") or isinstance(self._module(node), nn.Unflatten):
             return self._opaque(node)
+        if node.target in (torch.squeeze, "squeeze") and int(found.kept.sum()) == 1:
+            return self._opaque(node)  # which would drop the neurons' axis, too
         return self._copy(node), found
 
     def _module(self, node: fx.Node) -> nn.Module | None:
@@ -568,7 +572,8 @@ class _Follower:
         narrow = 1 - wide
         base = self._part_at(operands[wide], parts[wide], axis - self._rank(node), kept, torch.ones_like(kept))
         rows = self._tensor(f"{node.name}_rows", parts[narrow].kept[kept].nonzero()[:, 0])
-        return self._call(torch.index_add, base, axis, rows, self.small[operands[narrow]])
+        added = self.graph.call_method("type_as", (self.small[operands[narrow]], base))  # autocast may tell them apart
+        return self._call(torch.index_add, base, axis, rows, added)
 
     def _cat(self, node: fx.Node):
         sources = node.args[0]

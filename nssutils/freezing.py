@@ -148,6 +148,8 @@ def tuning(
 ) -> Iterator[int]:  # fmt: skip
     """`tune`, step by step: yields the number of steps done, so that a caller can look at the network in between or
     give up. Training modes and requires_grad are restored when the generator is exhausted or closed."""
+    if batch_size < 1:
+        raise FreezingError(f"batch_size={batch_size!r} given, expected at least 1.")
     parameters = dict(net.named_parameters())
     for name, mask in trainable.items():
         if name not in parameters or mask.shape != parameters[name].shape:
@@ -167,7 +169,7 @@ def tuning(
             "by given gradients, such as torch.optim.SGD or AdamW."
         )
     total = epochs * -(-n // batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(step, lambda done: 1 - done / total if decay else 1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(step, lambda done: 1 - done / total if decay and total else 1)
     try:
         with neurons.evaluating(net), _normalising(net, statistics or {}):
             for name, p in parameters.items():
@@ -177,6 +179,8 @@ def tuning(
                 for batch in bars.over(_order(n, weights, generator).split(batch_size), "batches"):
                     with arithmetic.reduced(device, reduced):
                         value = loss(batch.to(device))
+                    if not value.requires_grad:
+                        raise FreezingError("the loss has no gradient, expected one of the network's outputs.")
                     step.zero_grad(set_to_none=True)
                     value.backward()
                     step.step()

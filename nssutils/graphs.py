@@ -64,17 +64,19 @@ def seen(net: nn.Module, x: Tensor) -> fx.GraphModule:
     UnsupportedNetwork where it does not, unless forward() itself gives something else the next time."""
     traced = trace(net, x)
     try:
-        wanted = net(x)
+        wanted = net(x.clone())  # which forward() may change
     except RuntimeError as error:
         types = {p.dtype for p in net.parameters() if p.is_floating_point()}
         if not types or x.dtype in types:
-            raise
+            raise operations.UnsupportedNetwork(
+                f"{type(net).__name__} does not take a batch of samples {tuple(x.shape[1:])} ({_words(error)})."
+            ) from error
         own = " or ".join(sorted(map(str, types)))
         raise operations.UnsupportedNetwork(
             f"{type(net).__name__} of {own} does not take samples of {x.dtype} ({_words(error)}); expected x.to({own})."
         ) from error
     off = differ(wanted, run(traced, {}, x))
-    if off and not differ(wanted, net(x)):
+    if off and not differ(wanted, net(x.clone())):
         raise operations.UnsupportedNetwork(
             f"read off as a graph, {type(net).__name__} gives other outputs than by itself: {off}. Expected a "
             "forward() whose path does not depend on what it is called with."
@@ -91,8 +93,11 @@ def differ(wanted, found) -> str:
         if a.shape != b.shape:
             return f"they are {tuple(a.shape)} and {tuple(b.shape)}"
         if a.is_floating_point() and a.numel():
-            off, size = (a.double() - b.double()).abs().max().item(), a.double().abs().max().item()
-            if not off <= torch.finfo(a.dtype).eps ** 0.5 * max(size, 1e-30):
+            eps = torch.finfo(a.dtype).eps
+            a, b = a.double(), b.double()
+            apart = torch.where(a == b, 0, a - b)  # and so of two that are infinite
+            off, size = apart.abs().max().item(), a[a.isfinite()].abs().amax().item() if a.isfinite().any() else 0.0
+            if not off <= eps**0.5 * max(size, 1e-30):
                 return f"they differ by {off:.3g}, of {size:.3g}"
     return ""
 
@@ -133,6 +138,13 @@ def unwrapped(net: nn.Module) -> nn.Module:
             net = net._orig_mod
         else:
             return net
+
+
+def copied(net: nn.Module, memo: dict | None = None) -> nn.Module:
+    """A copy of a network; `memo` is as of copy.deepcopy. What forward() keeps of its last call is copied by value."""
+    kept = [value for module in net.modules() for value in vars(module).values() if isinstance(value, Tensor)]
+    values = {id(value): value.detach().clone() for value in kept if not value.is_leaf}
+    return copy.deepcopy(net, values | (memo or {}))
 
 
 def put(net: nn.Module, others: dict[str, nn.Module]) -> None:
@@ -216,6 +228,10 @@ def shapes(traced: fx.GraphModule, x: Tensor | None = None) -> fx.GraphModule:
         except DataDependentOutputException as error:
             raise operations.UnsupportedNetwork(
                 f"forward() takes numbers out of tensors ({error}); expected values that stay tensors."
+            ) from error
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise operations.UnsupportedNetwork(
+                f"the network does not take a batch of samples {tuple(x.shape[1:])} ({_words(error)})."
             ) from error
     for node in nodes:
         node.meta["shape"] = _shape(values.get(node))

@@ -4,8 +4,6 @@ A head mixes the values of its tokens by itself; what it puts out is read and ma
 the heads up. Beyond the paper, whose neurons are units and channels.
 """
 
-import copy
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -84,7 +82,7 @@ def opened(net: nn.Module, x: Tensor) -> nn.Module:
     Raises HeadError where there is nothing to open, or the copy gives other outputs.
     """
     net = graphs.unwrapped(net)
-    copied = copy.deepcopy(net)
+    copied = graphs.copied(net)
     found = {name: new for name, module in copied.named_modules() if (new := _opened(module))}
     if not found:
         kinds = sorted({type(m).__name__ for m in net.modules() if "attention" in type(m).__name__.lower()})
@@ -108,7 +106,7 @@ def extract(net: nn.Module, masks, x: Tensor, fold: bool = False) -> nn.Module:
     """
     masks = dict(getattr(masks, "masks", masks))
     neurons.check_masks(neurons.layers(net, x), masks)
-    small = copy.deepcopy(net).eval()
+    small = graphs.copied(net).eval()
     others = dict(masks)
     for name, module in small.named_modules():
         if isinstance(module, Attention):
@@ -128,9 +126,9 @@ def _apart(net: nn.Module, other: nn.Module, x: Tensor) -> str:
     """By how much two networks' outputs differ, if they do."""
     x = x[:2].to(operations.device(net))
     with neurons.evaluating(net):
-        wanted = net(x)
+        wanted = net(x.clone())
         try:
-            given = other(x)
+            given = other(x.clone())
         except Exception as error:  # as a forward() that goes on with the weights of its attention
             return f"it fails with {type(error).__name__}: {error}"
     return graphs.differ(wanted, given)

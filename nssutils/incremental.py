@@ -1,6 +1,5 @@
 """Incremental development (Section 4.3): learn task B's classes after task A's without forgetting these (RQ4)."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -60,7 +59,7 @@ def of_task(net: nn.Module, classes: Tensor, x: Tensor | None = None) -> nn.Modu
     """A copy of the network with the output layer's rows of the given classes only, in their order. `x` is an example,
     as in freezing.connecting. Raises NssError for an output layer whose weights are computed from others, and
     freezing.FreezingError where its outputs are mixed or moved behind it."""
-    name, copied = freezing.head(net, x), copy.deepcopy(net)
+    name, copied = freezing.head(net, x), graphs.copied(net)
     head = copied.get_submodule(name)
     if head._parameters.get("weight") is None:
         raise NssError(
@@ -84,7 +83,7 @@ def _check_rows(net: nn.Module, copied: nn.Module, classes: Tensor, x: Tensor | 
     with neurons.evaluating(net), neurons.evaluating(copied):
         x = torch.rand_like(graphs.example(net) if x is None else x[:2], device=operations.device(net))
         try:
-            off = graphs.differ(net(x)[:, classes], copied(x))
+            off = graphs.differ(net(x.clone())[:, classes], copied(x.clone()))
         except Exception as error:
             off = f"it fails with {type(error).__name__}: {error}"
     if off:
@@ -100,7 +99,7 @@ def widened(net: nn.Module, count: int, x: Tensor | None = None) -> nn.Module:
 
     Raises NssError for an output layer that is not Linear.
     """
-    copied, name = copy.deepcopy(net), freezing.head(net, x)
+    copied, name = graphs.copied(net), freezing.head(net, x)
     old = copied.get_submodule(name)
     if not isinstance(old, nn.Linear):
         raise NssError(f"the output layer {name!r} is a {type(old).__name__}, expected Linear, to give it more rows.")

@@ -108,18 +108,17 @@ def record(net: nn.Module, x: Tensor, spatial: str = "mean", batch_size: int = 5
 
     S = 1 for dense layers and for spatial="mean"; the number of places, as H*W, for spatial="flatten".
     """
-    where = operations.device(net)
+    where, x = operations.device(net), torch.as_tensor(x)
     parts: dict[str, list[Tensor]] = {}
     with evaluating(net):
         traced, at = net.forward.plan(x) if is_masked(net) else (graphs.seen(net, x[:2].to(where)), {})
         found = layers_of(traced)
+        check_rows(traced, found, x[:1].to(where))
 
         def visit(value: Tensor, layer: NeuronLayer) -> Tensor:
             value = at[layer.site](value) if layer.site in at else value
             # Cloned: what follows may overwrite the value in place (a residual addition does).
-            parts.setdefault(layer.name, []).append(
-                reduce(by_sample(value, layer, len(batch)), spatial, layer.axis).clone()
-            )
+            parts.setdefault(layer.name, []).append(reduce(value, spatial, layer.axis).clone())
             return value
 
         visits = {layer.site: lambda value, layer=layer: visit(value, layer) for layer in found.values()}
@@ -128,14 +127,21 @@ def record(net: nn.Module, x: Tensor, spatial: str = "mean", batch_size: int = 5
     return {name: torch.cat(values) for name, values in parts.items()}
 
 
-def by_sample(value: Tensor, layer: NeuronLayer, n: int) -> Tensor:
-    """A layer's value, if it has one row for each of n samples. Raises UnsupportedNetwork where it does not."""
-    if len(value) != n:
-        raise UnsupportedNetwork(
-            f"layer {layer.name!r} gives {tuple(value.shape)} for {n} samples: which rows are whose cannot be told. "
-            "Expected samples first, not folded into another axis, as with x.view(N * T, F)."
-        )
-    return value
+@torch.no_grad()
+def check_rows(traced: fx.GraphModule, found: dict[str, NeuronLayer], x: Tensor) -> None:
+    """Raise UnsupportedNetwork unless each layer's value has one row for each sample, however many there are of x (1,
+    ...)."""
+
+    def check(value: Tensor, layer: NeuronLayer, n: int) -> None:
+        if len(value) != n:
+            raise UnsupportedNetwork(
+                f"layer {layer.name!r} gives {tuple(value.shape)} for {n} samples: which rows are whose cannot be "
+                "told. Expected samples first, not folded into another axis, as with x.view(N * T, F)."
+            )
+
+    for n in (2, 3):  # an axis of another meaning may have one of these sizes
+        visits = {layer.site: lambda value, layer=layer, n=n: check(value, layer, n) for layer in found.values()}
+        graphs.run(traced, visits, x.repeat(n, *[1] * (x.dim() - 1)))
 
 
 @contextmanager
@@ -237,7 +243,8 @@ class _MaskedForward:
                 kept[name] = kept.get(name, True) & mask.to(where)
 
         def zero_outside(mask: Tensor, axis: int) -> Callable[[Tensor], Tensor]:
-            return lambda value: value * (mask if axis == -1 else mask.view(-1, *[1] * (value.dim() - 2)))
+            # Not a product: what is not finite would stay so.
+            return lambda value: torch.where(mask if axis == -1 else mask.view(-1, *[1] * (value.dim() - 2)), value, 0)
 
         at = {found[name].site: zero_outside(mask, found[name].axis) for name, mask in kept.items()}
         general = graphs.general(traced)

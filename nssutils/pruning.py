@@ -66,6 +66,8 @@ def prune(net: nn.Module, pruner: str, share: float) -> nn.Module:
     if not prunable(net):
         raise PruningError(f"{type(net).__name__} has no Conv2d or Linear, whose weights are pruned, expected some.")
     for name, module in prunable(net).items():
+        if nn.parameter.is_lazy(module._parameters.get("weight")):
+            raise PruningError(f"{name!r} has no weights yet, expected a network that has been called once.")
         if "weight" not in module._parameters and not hasattr(module, "weight_mask"):
             raise PruningError(
                 f"the weights of {name!r} are computed from others, as by a weight norm; expected one's own. "

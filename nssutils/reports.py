@@ -4,19 +4,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nssutils import bars, contribution, costs, graphs, neurons, nnslicer, operations, restructuring, samples
 from nssutils.errors import NssError
 
 
-def supports(net: nn.Module, x: Tensor) -> dict[str, bool | str]:
+def supports(net: nn.Module, x) -> dict[str, bool | str]:
     """What of this package a network can do, for samples like x (N, ...): {what: True, or why not}.
 
     "layers": it can be read off and has neurons to slice; "extract": the slice is the masked network's equal (half of
     the neurons of each layer are tried); each metric of contributions; "nnslicer". Takes a few passes over two samples.
     """
-    x = x[:2].to(operations.device(net))
+    x = samples.example(x).to(operations.device(net))
     y = torch.zeros(len(x), dtype=torch.int64)
     found: dict[str, bool | str] = {}
 
@@ -27,7 +27,11 @@ def supports(net: nn.Module, x: Tensor) -> dict[str, bool | str]:
         except NssError as error:
             found[what] = str(error)
 
-    tried("layers", lambda: neurons.layers(net, x))
+    def read_off() -> None:
+        with neurons.evaluating(net):
+            neurons.layers_of(graphs.seen(net, x))
+
+    tried("layers", read_off)
     if found["layers"] is True:
         halves = {name: torch.arange(layer.width) % 2 == 0 for name, layer in neurons.layers(net, x).items()}
         tried("extract", lambda: restructuring.extract(net, halves, x=x))
@@ -93,7 +97,7 @@ def _accuracy(net: nn.Module, x, y, batch_size: int) -> float:
                 len(given),
                 lambda one: len(one[0]),
             ):
-                right += int((net(images.to(where)).argmax(1).cpu() == wanted.cpu()).sum())
+                right += int((net(images.to(where).clone()).argmax(1).cpu() == wanted.cpu()).sum())
                 seen += len(wanted)
     return right / seen
 

@@ -380,6 +380,8 @@ class Rescale(graphs.Visitor):
 
     def _multihead(self, node: fx.Node, args: tuple, kwargs: dict):
         module: nn.MultiheadAttention = self.module.get_submodule(node.target)
+        if any(user.users for user in node.users if not _is_values(user)):
+            raise self._no_rule(node, ", whose weights are read")
         names = ("query", "key", "value")
         nodes = dict(zip(names, node.args, strict=False)) | node.kwargs
         given = dict(zip(names, args, strict=False)) | kwargs

@@ -5,7 +5,7 @@ import itertools
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils import fusion, skip_init
+from torch.nn.utils import fusion, parametrize, skip_init
 
 from nssutils import flow, graphs, neurons, operations
 from nssutils.archive import load, save
@@ -40,15 +40,19 @@ def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, 
             raise RestructuringError(
                 f"layer {name!r} keeps no neuron, expected at least one: nothing would reach the rest."
             )
-    net = graphs.unwrapped(net)
+    net, x = graphs.unwrapped(net), None if x is None else torch.as_tensor(x)
     with neurons.evaluating(net):
         traced = graphs.trace(net, x)
         through = neurons.followed(traced, masks, x)
+        fewer = {name: left for name, left in through.modules.items() if not left.whole}
+        small = _copied(net, {name: _smaller(net.get_submodule(name), left) for name, left in fewer.items()}).eval()
+    if not fold:
+        _check_tied(net, set(fewer))
     like = x
     if like is None:
         like = torch.empty(2, *graphs.like(traced), dtype=next(net.parameters()).dtype, device="meta")
-    fewer = {name: left for name, left in through.modules.items() if not left.whole}
-    small = _copied(net, {name: _smaller(net.get_submodule(name), left) for name, left in fewer.items()}).eval()
+    if through.plain and _reads_sizes(traced, small, x):
+        through.plain = False
     if not through.plain:
         if x is None and not graphs.general(traced):
             raise RestructuringError(
@@ -57,7 +61,8 @@ def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, 
             )
         small = _as_module(small, traced, through)
     if fold:
-        _fold(small, traced if through.plain else small)
+        shapes = {node.name: node.meta["shape"] for node in traced.graph.nodes}
+        _fold(small, traced if through.plain else small, shapes)
     elif through.plain:
         _check_training(net, small, traced, like)
     else:
@@ -71,9 +76,23 @@ def _copied(net: nn.Module, others: dict[str, nn.Module]) -> nn.Module:
     """A copy of the network with other modules in the place of some, whose own tensors are not copied."""
     held = {id(tensor) for name, module in net.named_modules() if name not in others for tensor in _own(module)}
     gone = [tensor for name in others for tensor in _own(net.get_submodule(name))]
-    copied = copy.deepcopy(net, {id(tensor): tensor for tensor in gone if id(tensor) not in held})
+    copied = graphs.copied(net, {id(tensor): tensor for tensor in gone if id(tensor) not in held})
     graphs.put(copied, others)
     return copied
+
+
+def _check_tied(net: nn.Module, fewer: set[str]) -> None:
+    """Raise UnsupportedNetwork where modules that share a parameter would each get their own part of it."""
+    users: dict[nn.Parameter, dict[nn.Module, str]] = {}
+    for name, module in net.named_modules(remove_duplicate=False):
+        for parameter in module.parameters(recurse=False):
+            users.setdefault(parameter, {})[module] = name
+    for names in (list(modules.values()) for modules in users.values() if len(modules) > 1):
+        if not fewer.isdisjoint(names):
+            raise operations.UnsupportedNetwork(
+                f"{' and '.join(map(repr, names))} share a parameter, and each would have its own part of it: the "
+                "extracted network would be trained otherwise. With fold=True it is extracted for use alone."
+            )
 
 
 def _own(module: nn.Module) -> list[Tensor]:
@@ -107,6 +126,8 @@ def _smaller(module: nn.Module, left: flow.Smaller) -> nn.Module:
             new.bias.copy_((bias if left.shift is None else bias.double() + left.shift)[rows])
         new.bias.requires_grad_((module.weight if module.bias is None else module.bias).requires_grad)
     new.weight.requires_grad_(module.weight.requires_grad)
+    for name, value in vars(module).items():  # what a user has put there
+        vars(new).setdefault(name, value)
     return new.train(module.training)
 
 
@@ -176,7 +197,24 @@ def _check_training(net: nn.Module, small: nn.Module, traced: fx.GraphModule, x:
 
 def _twin(net: nn.Module) -> nn.Module:
     """A copy of the network that shares its tensors: what forward() keeps besides stays with it."""
-    return copy.deepcopy(net, {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())})
+    return graphs.copied(net, {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())})
+
+
+def _reads_sizes(traced: fx.GraphModule, small: nn.Module, x: Tensor | None) -> bool:
+    """Whether forward() does something else with the smaller modules, as by a number that it reads off them
+    (linear.in_features)."""
+
+    def does(graph: fx.GraphModule) -> list[tuple]:
+        place = {node: f"%{i}" for i, node in enumerate(graph.graph.nodes)}
+        return [
+            (node.op, getattr(node.target, "of", node.target), *fx.map_arg((node.args, node.kwargs), place.get))
+            for node in graph.graph.nodes
+        ]
+
+    try:
+        return does(traced) != does(graphs.trace(small, x))
+    except operations.UnsupportedNetwork:  # it cannot be called with these
+        return True
 
 
 def _follow_mode(net: nn.Module, small: fx.GraphModule, traced: fx.GraphModule, x: Tensor) -> None:
@@ -274,8 +312,9 @@ def _cut_gradients(small: fx.GraphModule, traced: fx.GraphModule, without: set[s
                 user.replace_input_with(node, value)
 
 
-def _fold(small: nn.Module, traced: fx.GraphModule) -> None:
-    """Multiply each batch normalisation into the weighted layer that it alone reads; `traced` says what reads what."""
+def _fold(small: nn.Module, traced: fx.GraphModule, shapes: dict[str, torch.Size]) -> None:
+    """Multiply each batch normalisation into the weighted layer that it alone reads; `traced` says what reads what, and
+    `shapes` what the whole network's nodes give."""
     called, read, folded = [node.target for node in traced.graph.nodes], operations.read_besides(traced), {}
     for node in traced.graph.nodes:
         is_norm = node.op == "call_module" and operations.kind(traced, node) == "norm"
@@ -285,6 +324,9 @@ def _fold(small: nn.Module, traced: fx.GraphModule) -> None:
         weighted, norm = small.get_submodule(source.target), small.get_submodule(node.target)
         once = all(called.count(each) == 1 and each not in read for each in (source.target, node.target))
         if not once or norm.running_mean is None or len(norm.running_mean) != len(weighted.weight):
+            continue
+        tokens = isinstance(weighted, nn.Linear) and len(shapes[source.meta.get("of", source.name)]) > 2
+        if tokens or parametrize.is_parametrized(weighted):  # normalised along another axis; computed from others
             continue
         fuse = fusion.fuse_linear_bn_eval if isinstance(weighted, nn.Linear) else fusion.fuse_conv_bn_eval
         folded |= {source.target: fuse(weighted, norm), node.target: nn.Identity()}
@@ -300,6 +342,6 @@ def _compare(net: nn.Module, masks: dict[str, Tensor], small: nn.Module, x: Tens
     with neurons.evaluating(net):
         traced = graphs.seen(net, x)
         with neurons.masked(traced, masks):
-            off = graphs.differ(traced(x), small(x))
+            off = graphs.differ(traced(x), small(x.clone()))
     if off:
         raise RestructuringError(f"the extracted network gives other outputs than the masked network: {off}.")

@@ -2,6 +2,7 @@
 other thing that gives the same batches each time it is gone through, as a list of them."""
 
 from collections.abc import Iterator
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -101,7 +102,7 @@ def by_class(x, y, n_classes: int, batch_size: int) -> Iterator[tuple[int, Tenso
 
 def first(x, y, n_classes: int, size: int) -> dict[int, Tensor]:
     """The first `size` samples of each class that has some: {class: samples}."""
-    if size < 1:
+    if not isinstance(size, Integral) or size < 1:
         raise SampleError(f"{size!r} samples of each class asked for, expected at least 1.")
     found: dict[int, Tensor] = {}
     for samples, y_ in stream(x, y):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 
 import torch
@@ -62,6 +63,8 @@ class Slice:
         return f"Slice({sizes}; {len(self.by_class)} classes)"
 
     def _combined(self, other: "Slice", operation: Callable, sources: list["Slice"]) -> "Slice":
+        if not isinstance(other, Slice):
+            return NotImplemented
         mine, theirs = ({name: len(mask) for name, mask in s.masks.items()} for s in (self, other))
         if mine != theirs:
             raise SliceError(f"slices of different networks cannot be combined: layers {mine} and {theirs}.")
@@ -148,6 +151,11 @@ def semantic_slice(
         given = None if scores is None else {metric: scores}
         how = dict(samples=samples, spatial=spatial, centred=centred, step=step, skip_absent=skip_absent)
         return semantic_slice(net, x, y, [metric], theta, n_classes=n_classes, scores=given, **how)[metric]
+    theta = theta.tolist() if hasattr(theta, "tolist") else theta  # numbers of numpy's and torch's types
+    if isinstance(theta, str) or not isinstance(theta, Real | Iterable):
+        raise SliceError(f"theta={theta!r} given, expected a similarity in [0, 1], or several.")
+    if not metric:
+        raise SliceError(f"metric={metric!r} given, expected at least one of {', '.join(contribution.METRICS)}.")
     n_classes = _count_classes(x, y, n_classes)
     if scores is None:
         scores = contribution.score(net, x, y, metric, n_classes, skip_absent=skip_absent)
@@ -155,8 +163,7 @@ def semantic_slice(
         raise SliceError(f"scores of {', '.join(scores)} given, expected those of {', '.join(missing)}, too.")
     orders = {each: _orders(scores[each]) for each in metric}
     curves = similarity_curves(net, x, y, orders, n_classes, samples, spatial, centred, skip_absent)
-    theta = theta.tolist() if hasattr(theta, "tolist") else theta  # numbers of numpy's and torch's types
-    if isinstance(theta, int | float):
+    if isinstance(theta, Real):
         return {each: at_theta(curves[each], orders[each], theta, step) for each in metric}
     thetas = list(theta)
     return {each: {t: at_theta(curves[each], orders[each], t, step) for t in thetas} for each in metric}
@@ -201,9 +208,9 @@ def similarity_curves(
 
 def at_theta(curves: Masks, orders: Masks, theta: float, step: int = 1) -> Slice:
     """The semantic slice at one theta from its CKA curves and rankings, both {layer: (n_classes, width)}."""
-    if not 0 <= theta <= 1:
+    if not isinstance(theta, Real) or not 0 <= theta <= 1:
         raise SliceError(f"theta={theta!r} given, expected a similarity in [0, 1].")
-    if step < 1:
+    if not isinstance(step, Integral) or step < 1:
         raise SliceError(f"step={step!r} given, expected at least 1.")
     by_class: dict[int, dict[str, Tensor]] = {}
     for name, curve in curves.items():

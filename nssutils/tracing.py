@@ -439,8 +439,10 @@ def _factories() -> Iterator[None]:
 
 
 def functional(traced: fx.GraphModule) -> fx.GraphModule:
-    """The graph with values that an operation changes in place read from that operation by all who come after."""
-    order, moved = {node: i for i, node in enumerate(traced.graph.nodes)}, False
+    """The graph with values that an operation changes in place read from that operation by all who come after, and that
+    leaves what it is called with as it is."""
+    moved = _copies_what_it_changes(traced)
+    order = {node: i for i, node in enumerate(traced.graph.nodes)}
     for node in list(traced.graph.nodes):
         args, kwargs = positional(traced, node.op, node.target, node.args, node.kwargs)
         if kwargs != node.kwargs:  # of a graph that a user read off
@@ -464,6 +466,18 @@ def functional(traced: fx.GraphModule) -> fx.GraphModule:
     if moved:
         traced.recompile()
     return traced
+
+
+def _copies_what_it_changes(traced: fx.GraphModule) -> bool:
+    """Copy each input that an operation changes in place: it is the user's own. Whether there is one."""
+    changed = [node.args[0] for node in traced.graph.nodes if operations.in_place(traced, node) and node.args]
+    shared = set().union(*(_sharing(traced, base) for base in changed if isinstance(base, fx.Node)))
+    for given in [node for node in shared if node.op == "placeholder"]:
+        with traced.graph.inserting_after(given):
+            own = traced.graph.call_method("clone", (given,))
+        own.meta = dict(given.meta)
+        given.replace_all_uses_with(own, lambda user, own=own: user is not own)
+    return any(node.op == "placeholder" for node in shared)
 
 
 def _sharing(traced: fx.GraphModule, node: fx.Node) -> set[fx.Node]:

@@ -45,4 +45,4 @@ STUDIES: dict[str, Callable] = {
 }
 
 # Those that find their attacks on the network of the setting's first seed, whichever is measured.
-BY_THE_FIRST = ("rq3_readaptation", "deeparc")
+BY_THE_FIRST = ("rq3_readaptation", "deeparc", "sensitivity_tasks")

@@ -60,6 +60,8 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
     for attack in tqdm(chosen, desc="attacks", unit="attack", file=sys.stderr, mininterval=2):
         try:
             part(attack, lambda attack=attack: _met(net, *learned(), attack, seed))
+        except attacks.AttackMissing:
+            raise
         except attacks.AttackError as error:  # the others are none the worse
             tables["failed"].append({"attack": attack, "why": str(error)})
     return tables

@@ -39,7 +39,10 @@ def of(
     """
     key = [digests.of_tensors(net.state_dict().values()), digests.of_tensors((x, y))]
     key += [spatial, centred, samples, taylor_batch, torch.__version__, torch.get_num_threads()]
-    key += [digests.code("contribution.score", "slicing.similarity_curves")]
+    key += [
+        digests.processor(),
+        digests.code("contribution.score", "slicing.similarity_curves", "studies.scores.orders"),
+    ]
     file = data.CACHE / "scores" / f"{digests.of(key)[:32]}.safetensors"
     tensors = _read(file, net)
     if tensors is None:
