@@ -199,7 +199,7 @@ def test_a_failing_attack_loses_itself_only(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "chapter", ["rq1_slicing", "rq2_restructuring", "rq3_readaptation", "rq4_incremental", "sensitivity"]
+    "chapter", ["rq1_slicing", "rq2_restructuring", "rq3_readaptation", "rq4_incremental", "deeparc", "sensitivity"]
 )
 def test_a_study_that_is_cut_short_goes_on_where_it_was(measured, chapter, monkeypatch, tmp_path):
     monkeypatch.setattr(data, "CACHE", tmp_path)

@@ -2,16 +2,17 @@
 spare or take twice, and repair where the effect of an attack grows."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
 
-from nssutils import data, deeparc, freezing, incremental, readaptation, training
+from nssutils import data, deeparc, digests, freezing, incremental, readaptation, training
 from nssutils.models import count_parameters
 from nssutils.settings import Setting
-from nssutils.studies import common
+from nssutils.studies import common, parts
 
 # By preset. Passes over the test images for debiased CKA (the public code: 10). Images: held out, to choose a draw of
 # the search by; trained on in a repair; held out, to choose the learning rate by; to find eps by.
@@ -50,34 +51,46 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, threshold: float 
     threshold, share); edited (what, blocks: how many, units, accuracy, parameters); search (size, draw, units, held:
     accuracy on images held out, accuracy); repair (attack, method: full, threshold as in readaptation.critical_units,
     or drop; eps; left, repaired: accuracy on the adversarials trained on; mix_before, mix: on these and their clean
-    images; clean: on test images; lr, units: how many, names).
+    images; clean: on test images; lr, units: how many, names). Each network, edit and repair is kept as it is done.
     """
     net = training.trained(setting, seed, loaded)
     first = net if seed == setting.seeds[0] else training.trained(setting, setting.seeds[0], loaded)
     x, y = loaded.x_test.to(training.device()), loaded.y_test
     accuracy = training.evaluate(net, x, y, reduced=setting.reduced_evaluation)
-    found, alike = deeparc.units(net), _alike(net, x, setting, seed)
+    found, shape = deeparc.units(net), {"accuracy": accuracy, "parameters": count_parameters(net)}
+    tables: dict[str, list[dict]] = {"base": [shape | {"images": len(y), "blocks": len(found)}]}
+    begun = digests.of_tensors(first.state_dict().values())
+    key = parts.key(net, setting, seed, loaded, threshold=threshold, first=begun)
+
+    def part(table: str, name: str, compute: Callable[[], list[dict]]) -> None:
+        parts.add(tables, "studies.deeparc.measure", [*key, name], lambda: {table: compute()})
+
+    part("similarities", "similarities", lambda: _similarities(found, _alike(net, x, setting, seed)))
+    alike = {
+        kind: [row["cka"] for row in tables["similarities"] if row["kind"] == kind] for kind in ("biased", "debiased")
+    }
     whole = {"blocks": len(found), "n_classes": setting.n_classes, "images": len(loaded.y_train), "accuracy": accuracy}
-    modularity = _shares(whole, found, alike, threshold)
+    tables["modularity"] = _shares(whole, found, alike, threshold)
     for n_classes, share in common.sized(VARIANTS, setting):
-        modularity += _variant(setting, seed, loaded, n_classes, share, threshold)
+        variant = partial(_variant, setting, seed, loaded, n_classes, share, threshold)
+        part("modularity", f"{n_classes} classes, {share:g} of the images", variant)
     spare = deeparc.preserving(net, x[:1])
     ranked = sorted(range(1, len(found)), key=lambda i: -alike["debiased"][i - 1])
     ranked = [found[i] for i in ranked if found[i] in spare]
-    return {
-        "base": [
-            {"accuracy": accuracy, "parameters": count_parameters(net), "images": len(y), "blocks": len(found)}
-        ],
-        "similarities": [
-            {"kind": kind, "block": at, "unit": unit.name, "cka": value}
-            for kind, values in alike.items()
-            for at, (unit, value) in enumerate(zip(found[1:], values, strict=True), start=2)
-        ],
-        "modularity": modularity,
-        "edited": _edited(net, ranked, x, y, setting),
-        "search": _search(net, [unit for unit in found if unit in ranked[:AMONG]], loaded, setting, seed),
-        "repair": _repairs(net, first, loaded, setting, seed),
-    }  # fmt: skip
+    among = [unit for unit in found if unit in ranked[:AMONG]]
+    part("edited", "edited", lambda: _edited(net, ranked, x, y, setting))
+    part("search", "search", lambda: _search(net, among, loaded, setting, seed))
+    for name, repaired in _repairs(net, first, loaded, setting, seed):
+        part("repair", name, repaired)
+    return tables
+
+
+def _similarities(found: list[deeparc.Unit], alike: dict[str, list[float]]) -> list[dict]:
+    return [
+        {"kind": kind, "block": at, "unit": unit.name, "cka": value}
+        for kind, values in alike.items()
+        for at, (unit, value) in enumerate(zip(found[1:], values, strict=True), start=2)
+    ]
 
 
 def _alike(net: nn.Module, x: Tensor, setting: Setting, seed: int) -> dict[str, list[float]]:
@@ -163,44 +176,51 @@ def _search(
     return rows
 
 
-def _repairs(net: nn.Module, first: nn.Module, loaded: data.Data, setting: Setting, seed: int) -> list[dict]:
-    """Each attack on training images, then repair by every method, each at the rate that does best on held-out images.
+def _repairs(
+    net: nn.Module, first: nn.Module, loaded: data.Data, setting: Setting, seed: int
+) -> Iterator[tuple[str, Callable[[], list[dict]]]]:
+    """What repairs the network of each attack on training images, by every method, each at the rate that does best on
+    held-out images: its name, and the row that it gives.
 
     eps is found on the network of the setting's first seed, `first`, so that it is the same for all.
     """
-    sizes, reduced, rows = common.sized(SIZES, setting), setting.reduced_evaluation, []
+    sizes, reduced = common.sized(SIZES, setting), setting.reduced_evaluation
     x, y = _few(loaded.x_train, loaded.y_train, sizes["repair"] // setting.n_classes)
     x_held, y_held = _few(loaded.x_held, loaded.y_held, sizes["validation"] // setting.n_classes)
     calibration = _few(x, y, sizes["calibration"] // setting.n_classes)
-    whole = training.evaluate(net, x, y, reduced=reduced)
-    for attack, make in readaptation.ATTACKS.items():
+
+    @cache  # not at all where every repair is kept
+    def attacked(attack: str) -> tuple[float, Tensor, Tensor]:
+        make = readaptation.ATTACKS[attack]
         eps = readaptation.calibrate(make, first, *calibration, LEFT, reduced)
-        moved, moved_held = make(net, x, y, eps, reduced=reduced), make(net, x_held, y_held, eps, reduced=reduced)
-        left = training.evaluate(net, moved, y, reduced=reduced)
-        chosen = {
-            "full": None,
-            "threshold": readaptation.critical_units(net, x, moved),
-            "drop": readaptation.dropping_units(net, x, moved),
-        }
-        for method, units in chosen.items():
-            best, merit, rate = net, -1.0, None
-            for lr in RATES[method][: common.sized(TRIED, setting)]:
-                try:
-                    mended = _mended(net, method, units, (x, moved, y), setting, lr=lr, seed=seed)
-                except freezing.FreezingError:  # too high a rate is what the trials are to find out
-                    continue
-                held = sum(training.evaluate(mended, each, y_held, reduced=reduced) for each in (x_held, moved_held))
-                if held > merit:
-                    best, merit, rate = mended, held, lr
-            repaired = training.evaluate(best, moved, y, reduced=reduced)
-            rows.append(
-                {"attack": attack, "method": method, "eps": eps, "left": left, "repaired": repaired}
-                | {"mix_before": (whole + left) / 2}
-                | {"mix": (training.evaluate(best, x, y, reduced=reduced) + repaired) / 2}
-                | {"clean": training.evaluate(best, loaded.x_test, loaded.y_test, reduced=reduced), "lr": rate}
-                | {"units": None if units is None else len(units), "names": _names(units or [])}
-            )
-    return rows
+        return eps, make(net, x, y, eps, reduced=reduced), make(net, x_held, y_held, eps, reduced=reduced)
+
+    def repaired(attack: str, method: str) -> list[dict]:
+        eps, moved, moved_held = attacked(attack)
+        whole, left = (training.evaluate(net, each, y, reduced=reduced) for each in (x, moved))
+        choose = {"threshold": readaptation.critical_units, "drop": readaptation.dropping_units}.get(method)
+        units = choose(net, x, moved) if choose else None
+        best, merit, rate = net, -1.0, None
+        for lr in RATES[method][: common.sized(TRIED, setting)]:
+            try:
+                mended = _mended(net, method, units, (x, moved, y), setting, lr=lr, seed=seed)
+            except freezing.FreezingError:  # too high a rate is what the trials are to find out
+                continue
+            held = sum(training.evaluate(mended, each, y_held, reduced=reduced) for each in (x_held, moved_held))
+            if held > merit:
+                best, merit, rate = mended, held, lr
+        again = training.evaluate(best, moved, y, reduced=reduced)
+        return [
+            {"attack": attack, "method": method, "eps": eps, "left": left, "repaired": again}
+            | {"mix_before": (whole + left) / 2}
+            | {"mix": (training.evaluate(best, x, y, reduced=reduced) + again) / 2}
+            | {"clean": training.evaluate(best, loaded.x_test, loaded.y_test, reduced=reduced), "lr": rate}
+            | {"units": None if units is None else len(units), "names": _names(units or [])}
+        ]
+
+    for attack in readaptation.ATTACKS:
+        for method in RATES:
+            yield f"{attack}, {method}", partial(repaired, attack, method)
 
 
 def _mended(
