@@ -53,10 +53,12 @@ def test_what_is_no_grid_is_refused(given, message):
 
 def test_a_sweep_computes_what_is_missing_and_ends_with_a_table(place, monkeypatch, capsys):
     given = ["rq1_slicing", "-p", "setting=mlp-mnist", "-p", "seed=0..2", "-p", "samples=64,256", "--jobs", "2"]
+    wanted: list[Job] = []
 
     def computed(file, jobs, profile):
         assert (jobs, profile) == (2, "default")
-        for job in sweep.read(file):
+        wanted.extend(sweep.read(file))
+        for job in wanted:
             rows = [{"accuracy": 0.5 + 0.1 * job.seed + len(job.readings) / 100}]
             points = [{"metric": "avg", "samples": 7}]  # a column of the study's own, named as a reading is
             results.save(results.Result(*job.cell, ORIGIN, {"base": rows, "points": points}))
@@ -73,10 +75,9 @@ def test_a_sweep_computes_what_is_missing_and_ends_with_a_table(place, monkeypat
     points = pd.read_csv(table.with_name("points.csv"))
     assert points["reading samples"].unique().tolist() == [64, 256] and set(points["samples"]) == {7}
     monkeypatch.setattr(store, "holds", lambda *_: "")
-    assert sweep.table(
-        [Job("rq1_slicing", "quick", "mlp-mnist", 0)], place
-    ).empty  # what does not stand is none of a sweep's
+    assert sweep.table(wanted, place).empty  # what does not stand is none of a sweep's
     monkeypatch.setattr(store, "holds", lambda *_: "code")
+    assert len(sweep.table(wanted, place)) == 2
     monkeypatch.setattr(sweep, "computed", lambda file, jobs, profile: False)
     assert runner.main(["sweep", *given]) == 1
     shown = capsys.readouterr()
