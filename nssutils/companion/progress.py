@@ -21,7 +21,7 @@ def _table(preset: str) -> str:
     checksum = cache(checksums.of)
     found = {job: store.seen(job.cell, checksum) for job in workflow.jobs(preset)}
     at_work = {job: holder for job in found if (holder := locks.holder(store.claim(*job.cell)))}
-    waiting = [job for job, (state, _) in found.items() if job not in at_work and state not in workflow.DONE]
+    waiting = [job for job, (state, _) in found.items() if job not in at_work and state not in store.STANDING]
     taken = _seconds(result for _, result in found.values() if result)
     rows = [("setting", "done", "running", "left", "hours left")]
     for name in [*sorted({job.setting for job in found}, key=workflow.FIRST.index), "all"]:

@@ -26,7 +26,6 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in ("nssutils", *_ARITHMETIC)}
 
 
-@cache
 def lock() -> dict[str, str]:
     """The versions of those libraries that requirements.lock names, which a GPU's machine may not have."""
     return {name: _pinned()[name] for name in _ARITHMETIC}

@@ -44,10 +44,10 @@ def fill(
         loaded = None
         for k in _seeds(seed, chosen):
             cell, what = (chapter, preset, name, k, changed), f"{chapter}: {name}, preset {preset}, seed {k}"
-            result = None if recompute else _standing(cell, chosen)
+            result = None if recompute else _standing(cell)
             if result is None:
                 with locks.held(claim(*cell), what, wait=True):
-                    result = None if recompute else _standing(cell, chosen)  # whoever had the lock may have measured it
+                    result = None if recompute else _standing(cell)  # whoever had the lock may have measured it
                     if result is None:
                         print(what, file=sys.stderr, flush=True)
                         loaded = loaded or data.load(chosen)
@@ -56,6 +56,9 @@ def fill(
                         results.save(result)
             done.append(result)
     return done
+
+
+STANDING = ("held", "certified")  # the states of a cell whose result stands
 
 
 def claim(chapter: str, preset: str, setting: str, seed: int, readings: dict) -> Path:
@@ -89,35 +92,38 @@ def network(setting: settings.Setting, seed: int) -> Path:
     return results.local() / ".claims" / f"network.{setting.name}.seed{seed}"
 
 
-def _standing(cell: tuple, setting: settings.Setting) -> results.Result | None:
+def _standing(cell: tuple) -> results.Result | None:
     """What the stores have of a cell, if it holds; a damaged or misplaced result of this machine is set aside, to be
     made again."""
-    for file in results.stored(*cell):
-        try:
-            found = results.read(file)
-        except results.ResultError as error:
-            if file.is_relative_to(results.PUBLISHED):
-                raise  # which only its owner can restore
-            files.set_aside(file, f"is no result that can be used ({error})")
-            continue
-        if holds(found, setting):
-            return found
-    return None
+
+    def set_aside(file: Path, error: results.ResultError) -> None:
+        if file.is_relative_to(results.PUBLISHED):
+            raise error  # only its owner can restore it
+        files.set_aside(file, f"is no result that can be used ({error})")
+
+    state, found = seen(cell, damaged=set_aside)
+    return found if state in STANDING else None
 
 
-def seen(cell: tuple, checksum: Callable | None = None) -> tuple[str, results.Result | None]:
+def _told(file: Path, error: results.ResultError) -> None:
+    print(f"nss: {error}", file=sys.stderr)
+
+
+def seen(
+    cell: tuple, checksum: Callable | None = None, damaged: Callable[[Path, results.ResultError], None] = _told
+) -> tuple[str, results.Result | None]:  # fmt: skip
     """A cell's state, and its result where there is one: of this machine's and the published one the first that stands.
 
     The state is "held", "certified" (measured by other code that computes the same), "stale" (measured, but not with
     the present setting, code, dataset and lock), "damaged" (a file that is no result, or another's) or "missing".
-    checksum: as of `holds`.
+    checksum: as of `holds`; damaged: what is done about a damaged file.
     """
     others: list[tuple[str, results.Result | None]] = []
     for file in results.stored(*cell):
         try:
             found = results.read(file)
         except results.ResultError as error:
-            print(f"nss: {error}", file=sys.stderr)
+            damaged(file, error)
             others.append(("damaged", None))
             continue
         if by := holds(found, settings.get(found.setting, found.preset), checksum):

@@ -97,7 +97,7 @@ def table(wanted: list[Job], folder: Path) -> pd.DataFrame:
     frames: dict[str, list[pd.DataFrame]] = {}
     for job in wanted:
         state, result = store.seen(job.cell)
-        for name, rows in results.presented(result).tables.items() if result and state in workflow.DONE else ():
+        for name, rows in results.presented(result).tables.items() if result and state in store.STANDING else ():
             cell = {"preset": job.preset, "setting": job.setting, "seed": job.seed}
             for reading in readings:  # a table may have a column of that name
                 column = f"reading {reading}" if reading in (rows[0] if rows else ()) else reading
@@ -109,7 +109,8 @@ def table(wanted: list[Job], folder: Path) -> pd.DataFrame:
             rows.to_csv(partial, index=False)
     if "base" not in whole:
         return pd.DataFrame()
-    own = {reading: f"reading {reading}" for reading in readings if f"reading {reading}" in whole["base"]}
-    by = ["preset", "setting", *(own.get(reading, reading) for reading in readings)]
+    named = (f"reading {reading}" for reading in readings)
+    by = ["preset", "setting"]
+    by += [own if own in whole["base"] else reading for own, reading in zip(named, readings, strict=True)]
     each = whole["base"].groupby([*by, "seed"], sort=False, as_index=False)["accuracy"].mean()
     return results.aggregate(each, by, "accuracy").rename(columns={"mean": "accuracy", "half": "±", "n": "seeds"})

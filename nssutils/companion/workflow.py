@@ -21,7 +21,6 @@ from nssutils.studies import STUDIES
 
 BUILD = files.ROOT / "build"
 STAMPS = BUILD / "jobs"
-DONE = ("held", "certified")  # the states of a cell whose result stands
 # Settings by what is worth knowing first where time is short; within one, chapters in the book's order.
 FIRST = (
     "vgg16-cifar10",
@@ -95,7 +94,7 @@ def state(job: Job, checksum: Callable | None = None) -> str:
 
 def done(job: Job, checksum: Callable | None = None) -> bool:
     """Whether the store has a cell's result and it stands."""
-    return state(job, checksum) in DONE
+    return state(job, checksum) in store.STANDING
 
 
 def ordered(wanted: Iterable[Job]) -> list[Job]:

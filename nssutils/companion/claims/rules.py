@@ -175,8 +175,10 @@ def guarded(opinion: Opinion, gap: float | None) -> Opinion:
     if gap is None or abs(gap) <= BASE_GAP or opinion.verdict == UNTESTABLE:
         return opinion
     weaker = {REPRODUCED: DIRECTION, CONTRADICTED: UNTOLD}.get(opinion.verdict, opinion.verdict)
-    note = f"{100 * abs(gap):.1f} points {'less' if gap < 0 else 'more'} accurate than the paper's"
-    note = "another network than the paper's" if np.isinf(gap) else note
+    if np.isinf(gap):
+        note = "another network than the paper's"
+    else:
+        note = f"{100 * abs(gap):.1f} points {'less' if gap < 0 else 'more'} accurate than the paper's"
     return replace(opinion, verdict=weaker, note="; ".join(filter(None, (opinion.note, note))))
 
 

@@ -15,6 +15,7 @@ from nssutils.companion.tables.common import METRICS, groups, interval, metrics_
 METHODS = ("semantic", "global", "category-wise")
 RATES = tuple(round(0.1 * i, 1) for i in range(1, 9))  # compression rates at which selections are compared
 WIDEST = 0.5  # compression between two points of a curve, beyond which nothing is read off between them
+_APART = f", or has no two points around it that are at most {100 * WIDEST:g} points of compression apart"
 
 
 def at_rate(points: pd.DataFrame | list[dict], rate: float) -> float:
@@ -46,10 +47,6 @@ def accuracy_at(found: list[Result], setting: str, method: str, metric: str, rat
         base = result.tables["base"][0]["accuracy"]
         rows.append({"seed": result.seed, "accuracy": accuracy, "loss": base - accuracy})
     return pd.DataFrame(rows, columns=["seed", "accuracy", "loss"])
-
-
-def _apart() -> str:
-    return f", or has no two points around it that are at most {100 * WIDEST:g} points of compression apart"
 
 
 @or_nothing
@@ -93,7 +90,7 @@ def rq1_rates(found: list[Result], label: str, metric: str = "taylor") -> Markdo
     caption = f"Accuracy (%) by compression with only the slice active, ranked by {METRIC_TITLES[metric]}."
     note = (
         "Means over networks, linear between the measured points; a dash where the curve of a network does not reach "
-        f"a compression{_apart()}."
+        f"a compression{_APART}."
     )
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
 
@@ -110,7 +107,7 @@ def rq1_leads(found: list[Result], label: str, metrics: Sequence[str] = ()) -> M
                 row[f"{rate:.0%}"] = _lead(group, metric, rate)
             table.append(row)
     caption = "Points by which semantic selection is ahead of the better of the two others, by compression."
-    note = f"A dash where one of the three does not reach the compression{_apart()}; ≈ where nothing can be told."
+    note = f"A dash where one of the three does not reach the compression{_APART}; ≈ where nothing can be told."
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
 
 

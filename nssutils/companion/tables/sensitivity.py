@@ -72,8 +72,8 @@ def mean_effects(found: list[Result], setting: str) -> pd.DataFrame:
 def sensitivity_effects(found: list[Result], label: str) -> Markdown:
     """By metric, what each reading's value adds to the accuracy at equal compression."""
     table = []
-    for name, group in groups(found).items():
-        rows = pd.concat([effects(one) for one in group])
+    for name, mine in groups(found).items():
+        rows = pd.concat([effects(one) for one in mine])
         for (reading, value), group in rows.groupby(["reading", "value"], sort=False):
             row = {"setting": TITLES[name], "reading": reading, "value": value}
             for metric in METRICS:
@@ -105,9 +105,8 @@ def sensitivity_leads(found: list[Result], label: str) -> Markdown:
     caption = "Points by which semantic selection is ahead of the better of the two others, under each reading."
     note = (
         "At equal compression, on average over the metrics touched and the compressions that all three reach in every "
-        "network; and in "
-        "how many of these comparisons it is ahead, level or behind, as far as can be told. Last, the same "
-        "comparisons with this book's readings."
+        "network; and in how many of these comparisons it is ahead, level or behind, as far as can be told. Last, the "
+        "same comparisons with this book's readings."
     )
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=4, note=note)
 
