@@ -154,12 +154,13 @@ def test_the_spread_of_settings_is_no_narrower_than_need_be(seed, apart):
         ([1, 0, 0, 0], rules.DIRECTION),
         ([1, 1, 1, -1], rules.DIRECTION),
         ([1, -1], rules.CONTRADICTED),
+        ([2, 2, -1, 0, 0, 0, 0], rules.CONTRADICTED),  # sure of the contrary alone, all looked at together
         ([0, 0], rules.UNTOLD),
         ([], rules.UNTESTABLE),
     ],
 )
 def test_what_is_told_of_cases(told, verdict):
-    case = {1: [0.1] * 3, -1: [-0.1] * 3, 0: [0.1, -0.1, 0.0]}
+    case = {1: [0.1] * 3, 2: [0.05, 0.1, 0.12], -1: [-0.1] * 3, 0: [0.1, -0.1, 0.0]}
     assert rules.compared([(case[sign], ()) for sign in told], "cases", networks=3).verdict == verdict
 
 
@@ -168,6 +169,14 @@ def test_compared():
     cases = [([0.1, 0.1, 0.1], ()), ([0.1, -0.1, 0.2], ()), ([0.01, 0.01, 0.01], unsure)]
     opinion = rules.compared(cases, "cases", networks=3)
     assert (opinion.verdict, opinion.ours) == (rules.DIRECTION, "1 of 3 cases, 2 ≈")
+
+
+def test_what_cannot_be_told_points_where_most_cases_do():
+    """Not where most of those do that are told one by one."""
+    one_by_one, level = [0.05, 0.1, 0.12], [-0.1, -0.3, 0.1]
+    opinion = rules.compared([(one_by_one, ())] + [(level, ())] * 9, "cases", networks=3)
+    assert (opinion.verdict, opinion.tendency) == (rules.UNTOLD, -1)
+    assert opinion.note == "told one by one, not all together"
 
 
 def test_few_networks_tell_of_no_case():
@@ -288,12 +297,12 @@ def test_each_judge_says_what_it_measures():
 
 
 def test_deeparcs_claims_are_judged_at_each_depth():
-    def depth(name, seed, cost, whole):
+    def depth(name, seed, cost, whole, blocks=54):
         ways = [(what, blocks) for what in ("removed", "added") for blocks in (1, 2)]
         edited = [{"what": what, "blocks": b, "accuracy": whole + seed / 1000 - cost * b} for what, b in ways]
         search = [{"size": 2, "draw": draw, "accuracy": whole - 0.1 + 0.099 * draw + seed / 1000} for draw in (0, 1)]
         repair = [{"method": "drop", "attack": a, "mix_before": 0.5, "mix": 0.9 + seed / 100} for a in ("fgsm", "pgd")]
-        base = [{"accuracy": whole + seed / 1000}]
+        repair, base = [row | {"units": 5} for row in repair], [{"accuracy": whole + seed / 1000, "blocks": blocks}]
         return result("deeparc", {"base": base, "edited": edited, "search": search, "repair": repair}, seed, name)
 
     def verdicts(costs, whole=0.93):
@@ -314,6 +323,10 @@ def test_deeparcs_claims_are_judged_at_each_depth():
     # So do networks far from the printed accuracy.
     poor = verdicts({"resnet110-cifar10": 0.2}, whole=0.7)
     assert [poor[f"D{i}"] for i in range(3, 8)] == [rules.UNTOLD] * 3 + [rules.DIRECTION] * 2
+    # Five of six blocks are not few.
+    found = [depth("resnet14-cifar10", seed, 0.001, 0.93, blocks=6) for seed in range(3)]
+    rows = claims.ledger({"deeparc": found}, "deeparc").set_index(["id", "setting"])
+    assert rows.loc[("D7", "resnet14-cifar10"), "verdict"] == rules.UNTESTABLE
 
 
 def test_times_are_judged_against_the_papers_own_ratio(judged):

@@ -22,8 +22,6 @@ def test_the_cells_concerned_carry_a_dagger():
     cell = {"setting": "mlp-fmnist", "method": "replay10"}
     assert fragments.dagger(6, **cell, measure="Avg") == fragments.DAGGER
     assert fragments.dagger(6, **cell, measure="A") == ""
-    every = {"attack": "pgd", "setting": "mlp-mnist", "method": "deeparc"}  # a mark without a setting means all
-    assert fragments.dagger(5, **every, measure="TPR") == fragments.DAGGER
     assert fragments.dagger(3, band="20-30", category=4) == fragments.DAGGER
 
 

@@ -122,7 +122,8 @@ def test_the_applications_stand_beside_the_printed_numbers(here):
     tables.nnslicer_pruned(pruning, "p")
     rows = body(here, "p")
     assert rows[6] == ["50%", "NNSlicer, these classes", "56.00 ± 2.48", "66.00 ± 2.48", "87"]
-    assert len(rows) == 2 + 3 * 4  # nothing was pruned by 80%
+    assert len(rows) == 2 + 3 * 4 + 3  # nothing was pruned by 80%
+    assert rows[-1][:2] == ["55%", "semantic slice"]
     tables.nnslicer_tuned(pruning, "f")
     assert body(here, "f")[2][3] == "70.00 ± 0.00<br><small>paper 83</small>"
     tables.nnslicer_protected(protection, "h")

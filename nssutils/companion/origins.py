@@ -51,7 +51,7 @@ def fold(found: list[Result], titles: dict[str, str], downloads: str = "", note:
 
 def _row(group: list[Result], titles: dict[str, str]) -> str:
     images = f"{count:,}" if (count := test_images(group[0])) else "–"
-    devices = " and ".join(sorted({str(one.provenance["device"]) for one in group})).replace(" 1 threads", " 1 thread")
+    devices = " and ".join(sorted(set(map(_machine, group))))
     code, data = (
         " ".join(f"<code>{digest[:8]}</code>" for digest in sorted({str(one.provenance[key]) for one in group}))
         for key in ("code_sha256", "data_sha256")
@@ -59,6 +59,13 @@ def _row(group: list[Result], titles: dict[str, str]) -> str:
     cells = (group[0].preset, f"{len(group)}", images, devices, code, data)
     name = f'<th scope="row">{titles[group[0].setting]}</th>'
     return f"<tr>{name}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _machine(one: Result) -> str:
+    """What a result was computed on: on another kind of processor the same seed is another network."""
+    device = str(one.provenance["device"]).replace(" 1 threads", " 1 thread")
+    kind = one.provenance.get("processor", "of a kind not recorded")
+    return f"{device} {kind}" if device.startswith("CPU") else device
 
 
 def _remade(cells: list[list[Result]]) -> list[str]:

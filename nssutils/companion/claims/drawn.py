@@ -17,11 +17,11 @@ COLOURS = {
     rules.REPRODUCED: LIGHT["reproduced"], rules.DIRECTION: LIGHT["direction"],
     rules.CONTRADICTED: LIGHT["contradicted"], rules.UNTOLD: LIGHT["untold"], rules.UNTESTABLE: "none",
 }  # fmt: skip
-PEERS = ("resnet10-cifar10", "resnet14-cifar10", "resnet110-cifar10")
+PEERS = ("resnet10-cifar10", "resnet14-cifar10", "resnet44-cifar10", "resnet110-cifar10")
 COLUMNS = (*settings.NAMES, *PEERS, *settings.OWN, JOINTLY)
 SHORT = (
-    "MLP-M", "MLP-F", "AlexNet", "VGG16", "ResNet", "VGG19", "ResNet10", "ResNet14", "ResNet110", "ResNet18", "ViT",
-    "all",
+    "MLP-M", "MLP-F", "AlexNet", "VGG16", "ResNet", "VGG19", "ResNet10", "ResNet14", "ResNet44", "ResNet110",
+    "ResNet18", "ViT", "all",
 )  # fmt: skip
 BLOCKS = 4
 TITLES = {

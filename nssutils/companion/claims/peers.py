@@ -109,13 +109,19 @@ def deeparc_searches(evidence: Evidence, numbers: Numbers, size: int, tolerance:
     return at_most(over_networks(costs), printed, tolerance, _if_its(evidence, printed))
 
 
-def deeparc_repairs_where_it_drops(evidence: Evidence, numbers: Numbers) -> Opinion:
+def deeparc_repairs_where_it_drops(evidence: Evidence, numbers: Numbers, most: float) -> Opinion:
     """By how many points training the blocks at which clean and attacked images part raises the accuracy on the
-    mixture of both that it was trained on, on average over the attacks."""
-    values, gains = peer_numbers("deeparc"), []
+    mixture of both that it was trained on, on average over the attacks.
+
+    most: the share of the blocks above which those that are trained are not few.
+    """
+    values, gains, shares = peer_numbers("deeparc"), [], []
     for one in evidence.group("deeparc"):
         rows = [row for row in one.tables["repair"] if row["method"] == "drop"]
         gains.append(float(np.mean([row["mix"] - row["mix_before"] for row in rows])))
+        shares.append(float(np.mean([row["units"] for row in rows])) / one.tables["base"][0]["blocks"])
+    if (share := np.mean(shares)) > most:
+        return untestable(f"{share:.0%} of the blocks are trained")
     printed = _if_its(evidence, values["repair-after"] - values["repair-before"])
     return ahead(over_networks(gains), paper="" if printed is None else f"{100 * printed:.2f} points")
 

@@ -5,7 +5,8 @@
   it can be told in half of them at least, and of none the contrary.
 - **direction holds**: the difference points the way it is claimed to, but is of another size; or more cases do than
   can be told to do the contrary.
-- **contradicted**: it can be told that the contrary holds, or that it does in as many cases as the claim.
+- **contradicted**: it can be told that the contrary holds; of several cases, that it does in as many as the claim, or
+  in one where the claim can be told in none, all cases looked at together.
 - **cannot be told**: fewer than three networks or none, or an interval that includes both. A mean over settings can be
   told from three settings of fewer networks, by the spread of the settings.
 - **not testable here**: what the claim speaks of does not occur.
@@ -45,9 +46,10 @@ class Estimate:
         spread = "" if np.isinf(self.half) else f" ± {self.scale * self.half:.2f}"
         return f"{self.shown(self.mean).removesuffix(self.unit).strip()}{spread} {self.unit}".strip()
 
-    def shown(self, value: float) -> str:
-        """Another value of the same quantity, for instance the paper's."""
-        return f"{self.scale * value:.2f} {self.unit}".strip()
+    def shown(self, value: float, tolerance: float = 0.0) -> str:
+        """Another value of the same quantity, for instance the paper's, with what its wording leaves open."""
+        give = f", give or take {self.shown(tolerance)}" if tolerance else ""
+        return f"{self.scale * value:.2f} {self.unit}".strip() + give
 
 
 def over_networks(
@@ -96,13 +98,13 @@ def valued(estimate: Estimate, printed: float, null: float = 0.0, tolerance: flo
     """The claim: the quantity is `printed`, and so on that side of `null`, which would be no effect."""
     side = 1 if printed >= null else -1
     if estimate.half == 0 and estimate.mean == null != printed:  # no effect at all, in any network
-        return Opinion(CONTRADICTED, -1, estimate.text(), estimate.shown(printed), estimate.networks)
+        return Opinion(CONTRADICTED, -1, estimate.text(), estimate.shown(printed, tolerance), estimate.networks)
     near = abs(estimate.mean - printed) <= max(tolerance, 0 if np.isinf(estimate.half) else estimate.half)
     return _opinion(
         estimate,
         side * (estimate.mean - null),
         REPRODUCED if near else DIRECTION,
-        estimate.shown(printed),
+        estimate.shown(printed, tolerance),
         strictly=True,
     )
 
@@ -110,13 +112,15 @@ def valued(estimate: Estimate, printed: float, null: float = 0.0, tolerance: flo
 def at_most(estimate: Estimate, limit: float, tolerance: float = 0.0, printed: float | None = None) -> Opinion:
     """The claim: the quantity is no more than `limit`, give or take what its wording leaves open. printed: what the
     paper prints; without it the limit is how its words are read."""
-    paper = f"read as at most {estimate.shown(limit + tolerance)}" if printed is None else estimate.shown(printed)
+    read = f"read as at most {estimate.shown(limit + tolerance)}"
+    paper = read if printed is None else estimate.shown(printed, tolerance)
     return _opinion(estimate, limit + tolerance - estimate.mean, REPRODUCED, paper)
 
 
 def at_least(estimate: Estimate, limit: float, tolerance: float = 0.0, printed: float | None = None) -> Opinion:
     """The claim: the quantity is no less than `limit`; as `at_most`."""
-    paper = f"read as at least {estimate.shown(limit - tolerance)}" if printed is None else estimate.shown(printed)
+    read = f"read as at least {estimate.shown(limit - tolerance)}"
+    paper = read if printed is None else estimate.shown(printed, tolerance)
     return _opinion(estimate, estimate.mean - (limit - tolerance), REPRODUCED, paper)
 
 
@@ -146,11 +150,13 @@ def compared(
     ours = ", ".join([f"{yes} of {len(told)} {what}"] + [f"{no} against"] * bool(no) + [f"{level} ≈"] * bool(level))
     if not no and yes >= level:
         return Opinion(REPRODUCED, 1, ours, paper, networks)
-    side = int(np.sign(sum(signs))) if yes + no == 0 else 1 if yes > no else -1
-    if not any(sure and sign == side for sure, sign in zip(held, told, strict=True)):
-        note = "told one by one, not all together" if yes + no else ""
-        return Opinion(UNTOLD, side, ours, paper, networks, note)
-    return Opinion(DIRECTION if side == 1 else CONTRADICTED, side, ours, paper, networks)
+    sure = {sign for sign, holds in zip(told, held, strict=True) if holds}
+    if 1 in sure and yes > no:
+        return Opinion(DIRECTION, 1, ours, paper, networks)
+    if -1 in sure:
+        return Opinion(CONTRADICTED, -1, ours, paper, networks)
+    note = "told one by one, not all together" if yes + no else ""
+    return Opinion(UNTOLD, int(np.sign(sum(signs))), ours, paper, networks, note)
 
 
 def always(flags: Iterable[bool], what: str, paper: str = "") -> Opinion:

@@ -50,9 +50,12 @@ def claims_opening(judged: pd.DataFrame, label: str, picture: str) -> Markdown:
     counts, others = (whole[mine]["verdict"].value_counts() for mine in (papers, ~papers))
     parts = [f"**{counts.get(verdict, 0)} {rules.SYMBOLS[verdict]} {text}**" for verdict, text in said.items()]
     beside = ", ".join(f"{others.get(verdict, 0)} {rules.SYMBOLS[verdict]}" for verdict in said)
+    told = whole[papers & whole["verdict"].isin(rules.TOLD)]
+    partly = int((told["told"] < told["settings"]).sum())
     text = (
-        f"Of the paper's {counts.sum()} claims, by the published results: {', '.join(parts)}. Of the "
-        f"{others.sum()} of its peers and this book: {beside}. [The ledger](claims) has each one."
+        f"Of the paper's {counts.sum()} claims, by the published results: {', '.join(parts)}. Of the {len(told)} that "
+        f"can be told, {partly} can be in part of their settings alone. Of the {others.sum()} claims of its peers and "
+        f"this book: {beside}. [The ledger](claims) has each one."
     )
     legend = "A row is a claim, by its number in the ledger; a column is a setting, a network and its data."
     networks = (

@@ -1,5 +1,6 @@
 """NNSlicer's Fig. 3 drawn anew: accuracy on subsets of classes over the share of synapses pruned."""
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -9,7 +10,7 @@ from nssutils.companion.figures.common import panels
 from nssutils.companion.fragments import peer_numbers
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import or_nothing
-from nssutils.companion.tables.nnslicer_applications import METHODS, PRINTED_FOR
+from nssutils.companion.tables.nnslicer_applications import METHODS, PRINTED_FOR, numbered
 
 DRAWN = ("nnslicer", "all classes", "weight", "channel", "semantic")
 COLOURS = dict(zip(DRAWN, (LIGHT["nnslicer"], LIGHT["nnslicer"], INK, MUTED, LIGHT["semantic"]), strict=True))
@@ -22,14 +23,13 @@ LINES = dict(zip(DRAWN, ("-", "--", "-", "-", "-"), strict=True))
 def nnslicer_fig3(found: list[Result], label: str) -> Figure:
     """Two panels, by the statistics of batch normalisation: a line for each method; the paper's values as its marker,
     hollow."""
-    rows = results.frame(found, "pruned")
-    # A semantic slice has a size of its own: its points are averages over subsets at one theta, in order of size.
-    order = ["seed", "classes", "method", "statistics"]
-    rows = rows.assign(at=rows.groupby(order, sort=False).cumcount()).sort_values("share")
+    rows = numbered(found)
     drawn, axes = panels(2, 2, 3.4, sharey=True)
     whole = 100 * results.frame(found, "whole")["accuracy"].mean()
+    best = []
     for ax, statistics in zip(axes, ("kept", "measured again"), strict=True):
         ax.axhline(whole, color=MUTED, lw=1)
+        half = {}
         for method in DRAWN:
             mine = rows[(rows["statistics"] == statistics) & (rows["method"] == method)]
             means = mine.groupby("at")[["share", "accuracy"]].mean().sort_values("share")
@@ -42,7 +42,9 @@ def nnslicer_fig3(found: list[Result], label: str) -> Figure:
                 ms=4,
                 lw=1.3,
             )
-        ax.set(title=f"statistics {statistics}", xlabel="synapses pruned (% of each layer)", ylim=(0, 102))
+            half[method] = np.interp(0.5, means["share"], means["accuracy"], left=0, right=0)
+        best.append(f"statistics {statistics}: {METHODS[max(half, key=half.get)]}")
+        ax.set(title=f"statistics {statistics}", xlabel="synapses pruned (%)", ylim=(0, 102))
         ax.grid()
     axes[0].set_ylabel("accuracy (%)")
     handles = [
@@ -58,10 +60,9 @@ def nnslicer_fig3(found: list[Result], label: str) -> Figure:
     drawn.legend(handles=handles, loc="outside lower center", ncols=4)
     caption = "Pruned for subsets of the classes, nothing trained: accuracy over the share of synapses that goes."
     note = (
-        "Accuracy on these classes, on average over subsets; the same share of every layer goes. Left with the "
-        "network's statistics of batch normalisation, right with those measured again."
+        "Accuracy on these classes, on average over subsets. The same share of every layer goes; a semantic slice has "
+        "its own size in each. Left with the network's statistics of batch normalisation, right with those measured "
+        "again."
     )
-    half = rows[(rows["share"] - 0.5).abs() < 0.01].groupby(["statistics", "method"])["accuracy"].mean()
-    best = [f"statistics {name}: {METHODS[one.idxmax()[1]]}" for name, one in half.groupby(level=0, sort=False)]
     alt = f"With half of the synapses pruned the most accuracy is left by, {'; '.join(best)}."
     return fragments.figure(drawn, label, caption, alt, found, note)

@@ -119,12 +119,25 @@ def nnslicer_pruned(found: list[Result], label: str) -> Markdown:
             value = _comparable(found, printed.get(f"nnslicer-pruned-{100 * share:.0f}-{method}"))
             if not _pruned(found, method, "kept", share).empty:
                 table.append(row | {"paper": value or "–"})
+    rows = numbered(found)
+    for _, mine in rows[rows["method"] == "semantic"].groupby("at"):
+        row = {"pruned": f"{100 * mine['share'].mean():.0f}%", "method": METHODS["semantic"]}
+        row |= {f"statistics {statistics}": interval(_by_seed(mine, statistics)) for statistics in STATISTICS}
+        table.append(row | {"paper": "–"})
     caption = "Accuracy (%) on the chosen classes, pruned, nothing trained, by the statistics of batch normalisation."
     note = (
         "The answer is any of the ten classes; a share of every layer's synapses is pruned; on average over subsets of "
-        "two to ten classes. The paper's are read off its Fig. 3."
+        "two to ten classes. A semantic slice has its own size in every layer: a row for each theta, by how much goes "
+        "on average. The paper's are read off its Fig. 3."
     )
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
+
+
+def numbered(found: Sequence[Result]) -> pd.DataFrame:
+    """What is pruned; `at` counts the shares of a subset and method. A semantic slice's follow from its thetas."""
+    rows = results.frame(found, "pruned")
+    order = ["seed", "classes", "method", "statistics"]
+    return rows.assign(at=rows.groupby(order, sort=False).cumcount())
 
 
 def _pruned(found: Sequence[Result], method: str, statistics: str, share: float) -> pd.Series:
