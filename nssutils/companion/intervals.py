@@ -49,12 +49,12 @@ def p_value(changes: Sequence[float], images: Sequence[np.ndarray] = ()) -> floa
     return float(2 * special.stdtr(freedom, -mean / half * special.stdtrit(freedom, 0.975)))
 
 
-def holding_together(chances: Sequence[float], level: float = 0.05) -> list[bool]:
+def holding_together(chances: Sequence[float]) -> list[bool]:
     """Which of several differences, by their p-values, can be told so that one by chance among all of them is no more
-    likely than `level` (Holm 1979)."""
+    likely than 0.05 (Holm 1979)."""
     held, order = [False] * len(chances), np.argsort(chances, kind="stable")
     for rank, at in enumerate(order):
-        if chances[at] > level / (len(chances) - rank):
+        if chances[at] > 0.05 / (len(chances) - rank):
             break
         held[at] = True
     return held

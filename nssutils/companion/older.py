@@ -3,9 +3,7 @@
 
 def presented(chapter: str, tables: dict) -> dict:
     """A result's tables, those of an earlier study as they would be now."""
-    reshape = {
-        "rq1_slicing": _rq1, "rq2_restructuring": _rq2, "rq3_readaptation": _rq3, "nnslicer_detection": _detection,
-    }.get(chapter)  # fmt: skip
+    reshape = {"rq1_slicing": _rq1, "rq2_restructuring": _rq2, "rq3_readaptation": _rq3}.get(chapter)
     return tables | reshape(tables) if reshape else tables
 
 
@@ -26,11 +24,6 @@ def _rq2(tables: dict) -> dict:
         "pruned": [{key: row[key] for key in kept} | {"tau": 0.01} for row in pruned],
         "finetuned": [{"method": row["method"], "accuracy": row["finetuned"]} for row in pruned],
     }
-
-
-def _detection(tables: dict) -> dict:
-    """A tree's class was held against the network's answer alone."""
-    return {"detection": [{"against": "answer"} | row for row in tables.get("detection", [])]}
 
 
 def _rq3(tables: dict) -> dict:

@@ -6,7 +6,6 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -43,9 +42,9 @@ def sliced(source: str, data: str, metric: str, theta: float, out: Path | None) 
 
 def tour(
     source: str, data: str, more: str = "", metric: str = "taylor", theta: float = 0.95, repair: bool = True,
-    out: str = "", say: Callable[[object], None] = print,
+    out: str = "",
 ) -> None:  # fmt: skip
-    """What can be done with a network of a reader's own, shown by `say`: sliced and made smaller, repaired where
+    """What can be done with a network of a reader's own, printed: sliced and made smaller, repaired where
     `repair`, extended where `more` names data of new classes, whose labels go on where the network's end.
 
     source, data, more: as in `sliced`. Every fifth sample is for judging, the others are for slicing and training; at
@@ -56,16 +55,16 @@ def tour(
     where = operations.device(net)
     train, test = _parted(*_data(data, net), where)
     critical = slicing.semantic_slice(net, *train, metric, theta)
-    say(reports.report(net, critical, *test))
+    print(reports.report(net, critical, *test))
     if out:
         restructuring.save(restructuring.extract(net, critical, x=train[0][:2]), _here(out))
-        say(f"written: {out}; nssutils.restructuring.load(path, net) reads it")
+        print(f"written: {out}; nssutils.restructuring.load(path, net) reads it")
     if repair:
-        say("\nRepaired: accuracy (%) on test samples, and on those attacked by FGSM")
-        say(_shown(your_model.repaired(net, critical, train, test)))
+        print("\nRepaired: accuracy (%) on test samples, and on those attacked by FGSM")
+        print(_shown(your_model.repaired(net, critical, train, test)))
     if more:
-        say("\nExtended: accuracy (%) on the old classes and on the new ones")
-        say(_shown(your_model.extended(net, critical, test, *_parted(*_data(more, net), where))))
+        print("\nExtended: accuracy (%) on the old classes and on the new ones")
+        print(_shown(your_model.extended(net, critical, test, *_parted(*_data(more, net), where))))
 
 
 WAYS = {"before": "as it was", "all": "all parameters trained", "critical": "critical ones trained"}

@@ -167,11 +167,9 @@ def _mend(file: Path) -> str:
     return "delete it to have it computed again"
 
 
-def find(
-    chapter: str, preset: str, setting: str, seed: int, readings: Mapping[str, Scalar] | None = None
-) -> Result | None:
-    """A result from this machine's store, else the published one, else None."""
-    return next(map(read, stored(chapter, preset, setting, seed, readings)), None)
+def find(chapter: str, preset: str, setting: str, seed: int) -> Result | None:
+    """A result of the default readings from this machine's store, else the published one, else None."""
+    return next(map(read, stored(chapter, preset, setting, seed)), None)
 
 
 def stored(

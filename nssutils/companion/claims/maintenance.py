@@ -132,17 +132,15 @@ def trains_less(evidence: Evidence, numbers: Numbers, method: str, than: list[st
     return ahead(over_networks(gaps))
 
 
-def repaired_ahead_on_average(
-    evidence: Evidence, numbers: Numbers, method: str, than: str, measure: str = "ra"
-) -> Opinion:
+def repaired_ahead_on_average(evidence: Evidence, numbers: Numbers, method: str, than: str) -> Opinion:
     """By how much a method's RA is above another's, on average over attacks and settings, beside Table 5's for the
     same."""
 
     def gain(one: Result) -> float:
-        return (_repairs(one, method)[measure] - _repairs(one, than)[measure]).mean()
+        return (_repairs(one, method)["ra"] - _repairs(one, than)["ra"]).mean()
 
     def paper(name: str) -> float:
-        return _table5(measure.upper(), name, method) - _table5(measure.upper(), name, than)
+        return _table5("RA", name, method) - _table5("RA", name, than)
 
     return valued(*_repairs_on_average(evidence, gain, paper))
 

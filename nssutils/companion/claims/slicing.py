@@ -249,9 +249,9 @@ def times_alike(evidence: Evidence, numbers: Numbers, metrics: list[str], tolera
 # DeepArc
 
 
-def deeparc_removes(evidence: Evidence, numbers: Numbers, anything: bool, threshold: float = 0.99) -> Opinion:
+def deeparc_removes(evidence: Evidence, numbers: Numbers, anything: bool) -> Opinion:
     """Whether DeepArc finds a redundant unit above its threshold that makes the network smaller."""
-    rates = [_removed(one, threshold)["compression_rate"] for one in evidence.group("rq1_slicing")]
+    rates = [_removed(one, 0.99)["compression_rate"] for one in evidence.group("rq1_slicing")]
     what = "made smaller" if anything else "not made smaller"
     return always([(rate > 0) == anything for rate in rates], what, what)
 
@@ -283,20 +283,20 @@ def deeparc_size(evidence: Evidence, numbers: Numbers, tolerance: float, thresho
     return valued(over_networks(losing, unit="%"), numbers[0] / 100, tolerance=tolerance)
 
 
-def ahead_of_deeparc(evidence: Evidence, numbers: Numbers, metric: str = "taylor", threshold: float = 0.99) -> Opinion:
-    """Points by which a semantic slice of DeepArc's size is more accurate than what DeepArc leaves."""
+def ahead_of_deeparc(evidence: Evidence, numbers: Numbers) -> Opinion:
+    """Points by which a semantic slice by Taylor of DeepArc's size is more accurate than what DeepArc leaves."""
     leads, images = [], []
     for one in evidence.group("rq1_slicing"):
-        row = _removed(one, threshold)
+        row = _removed(one, 0.99)
         if row["compression_rate"] > 0:
-            points = curve(one, "semantic", metric)
+            points = curve(one, "semantic", "taylor")
             leads.append(at_rate(points, row["compression_rate"]) - row["accuracy"])
             if not np.isnan(leads[-1]):
                 images += _changed(
                     answers_at(one, points, row["compression_rate"]), right(one, row, one.tables["base"][0])
                 )
     if not leads:
-        return untestable(f"nothing is removed above {threshold:g}")
+        return untestable("nothing is removed above 0.99")
     return _reached(leads, images, None, ahead)
 
 

@@ -10,6 +10,7 @@ from nssutils.companion.fragments import METRIC_TITLES, TITLES
 from nssutils.companion.results import Result
 
 WIDTH = 9.6
+COLUMNS = 3  # of a grid with a panel for each setting
 METRIC_MARKERS = dict(zip(METRIC_TITLES, "os^DvPX*", strict=False))
 
 
@@ -25,11 +26,11 @@ def panels(count: int, columns: int, height: float, **more) -> tuple[Figure, lis
     return drawn, list(axes.flat[:count])
 
 
-def labelled(axes: list[Axes], x: str, y: str, columns: int = 3) -> None:
+def labelled(axes: list[Axes], x: str, y: str) -> None:
     """What the axes of a grid's panels are: told once a row, and below the lowest of each column."""
-    for ax in axes[::columns]:
+    for ax in axes[::COLUMNS]:
         ax.set_ylabel(y)
-    for ax in axes[-columns:]:
+    for ax in axes[-COLUMNS:]:
         ax.set_xlabel(x)
 
 

@@ -10,7 +10,16 @@ from nssutils import settings
 from nssutils.companion import fragments, results
 from nssutils.companion.colours import INK, LIGHT, MUTED, SEMANTIC
 from nssutils.companion.figures import touch
-from nssutils.companion.figures.common import METRIC_MARKERS, counted, entitled, labelled, listed, panels, short
+from nssutils.companion.figures.common import (
+    COLUMNS,
+    METRIC_MARKERS,
+    counted,
+    entitled,
+    labelled,
+    listed,
+    panels,
+    short,
+)
 from nssutils.companion.fragments import METRIC_TITLES, TITLES
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import NO_RESULTS, lacking, metrics_in, names, or_nothing
@@ -69,7 +78,7 @@ def draw_fig5(
     if metrics not in ("top3", "all"):
         raise NssError(f"metrics={metrics!r} given, expected 'top3' or 'all'.")
     which = [*settings.NAMES, *lacking(found)]
-    drawn, axes = panels(len(which), 3, 3.0, sharey=True)
+    drawn, axes = panels(len(which), COLUMNS, 3.0, sharey=True)
     shown, curves = set(), []
     for ax, name in zip(axes, which, strict=True):
         group = [result for result in found if result.setting == name]
@@ -146,7 +155,7 @@ def _best(points: pd.DataFrame) -> list[str]:
 def rq1_depth(found: list[Result], label: str) -> Figure:
     """A panel for each setting: the share of each layer that the slice keeps, from the first layer to the last."""
     rows, shown = results.frame(found, "layers"), names(found)
-    drawn, axes = panels(len(shown), 3, 2.4, sharey=True)
+    drawn, axes = panels(len(shown), COLUMNS, 2.4, sharey=True)
     sparser = []
     for ax, name in zip(axes, shown, strict=True):
         entitled(ax, name, [result for result in found if result.setting == name])

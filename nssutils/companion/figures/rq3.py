@@ -5,7 +5,7 @@ from matplotlib.lines import Line2D
 
 from nssutils.companion import fragments, results
 from nssutils.companion.colours import INK, LIGHT, LINE, SEMANTIC
-from nssutils.companion.figures.common import counted, entitled, keyed, labelled, panels
+from nssutils.companion.figures.common import COLUMNS, counted, entitled, keyed, labelled, panels
 from nssutils.companion.fragments import TITLES
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import names, or_nothing
@@ -22,7 +22,7 @@ MEASURES = {"ra": "on adversarials trained on (RA)", "raa": "on new ones (RAA)"}
 def rq3_shares(found: list[Result], label: str) -> Figure:
     """A panel for each setting: RA filled, RAA hollow, means over seeds and both attacks."""
     rows, shown = results.frame(found, "repairs"), names(found)
-    drawn, axes = panels(len(shown), 3, 2.7, sharex=True, sharey=True)
+    drawn, axes = panels(len(shown), COLUMNS, 2.7, sharex=True, sharey=True)
     ahead = []
     for ax, name in zip(axes, shown, strict=True):
         group = [result for result in found if result.setting == name]

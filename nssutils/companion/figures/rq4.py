@@ -6,7 +6,7 @@ from matplotlib.lines import Line2D
 
 from nssutils.companion import fragments, results
 from nssutils.companion.colours import INK, LIGHT, MUTED, SEMANTIC
-from nssutils.companion.figures.common import counted, entitled, keyed, labelled, panels
+from nssutils.companion.figures.common import COLUMNS, counted, entitled, keyed, labelled, panels
 from nssutils.companion.fragments import TITLES
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import names, or_nothing
@@ -23,7 +23,7 @@ STYLES = {
 def rq4_tasks(found: list[Result], label: str) -> Figure:
     """A panel for each setting: a marker where every method is told the task, a line to where it lands untold."""
     rows, shown = results.frame(found, "methods"), names(found)
-    drawn, axes = panels(len(shown), 3, 2.9, sharex=True, sharey=True)
+    drawn, axes = panels(len(shown), COLUMNS, 2.9, sharex=True, sharey=True)
     told, untold = [], []
     for ax, name in zip(axes, shown, strict=True):
         mine = rows[(rows["setting"] == name) & (rows["task_a"] == nearer(found, name))]

@@ -21,7 +21,6 @@ from nssutils.companion.tables.nnslicer_applications import (
 )
 from nssutils.companion.tables.pilot import falls, table1, table2, table3
 from nssutils.companion.tables.rq1 import (
-    METHODS,
     at_rate,
     rq1_base,
     rq1_deeparc,
@@ -59,7 +58,7 @@ from nssutils.companion.tables.sensitivity_tasks import mixes, repairs_by_eps, s
 from nssutils.companion.tables.your_model import your_extended, your_repaired, your_shrunk
 
 __all__ = [
-    "METHODS", "at_rate", "deeparc_base", "deeparc_edited", "deeparc_modularity", "deeparc_repair", "deeparc_search",
+    "at_rate", "deeparc_base", "deeparc_edited", "deeparc_modularity", "deeparc_repair", "deeparc_search",
     "falls", "furthest", "leads", "mean_effects", "mixes", "named", "nearer", "nearer_cells", "nearest_reading",
     "nearest_tau", "nnslicer_base", "nnslicer_detection", "nnslicer_protected", "nnslicer_pruned",
     "nnslicer_readings", "nnslicer_rules", "nnslicer_seconds", "nnslicer_table4", "nnslicer_trees", "nnslicer_tuned",

@@ -7,9 +7,9 @@ from nssutils.companion import fragments, results
 from nssutils.companion.fragments import TITLES, beside_paper
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import interval, names, or_nothing, printed
+from nssutils.companion.tables.rq3 import ATTACK_TITLES
 
 PRINTED_FOR = "resnet110-cifar10"  # the network of the public code's notebooks
-ATTACK_TITLES = {"fgsm": "FGSM", "pgd": "PGD"}
 METHOD_TITLES = {
     "full": "everything",
     "threshold": "changed and not redundant",
