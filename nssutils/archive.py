@@ -89,10 +89,16 @@ def save(small: nn.Module, path: str | Path) -> None:
             for hook in module._forward_pre_hooks.values()
             if isinstance(hook, prune.BasePruningMethod)
         ],
+        "kinds": _kinds(small),
         "graph": _written(small.graph) if isinstance(small, fx.GraphModule) else None,
     }
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in small.state_dict().items()}
     sealed.save(path, tensors, {"extracted": json.dumps(described)})
+
+
+def _kinds(small: nn.Module) -> dict[str, str]:
+    """What each module says that it is, as a slope or a share that no tensor tells."""
+    return {name: f"{type(module).__name__}({module.extra_repr()})" for name, module in small.named_modules() if name}
 
 
 def _made_by(module: nn.Module) -> dict:
@@ -134,6 +140,9 @@ def load(path: str | Path, net: nn.Module) -> nn.Module:
         if described["graph"] is not None:
             small = fx.GraphModule(small, _read(described["graph"]), type(small).__name__)
         small.load_state_dict(tensors)
+        found, wanted = _kinds(small), described.get("kinds", {})  # none in files of before these were written
+        if other := [name for name, kind in wanted.items() if found.get(name) != kind]:
+            raise ValueError(f"{other[0]!r} is {found.get(other[0], 'not there')}, in the file {wanted[other[0]]}")
     except (
         ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, SyntaxError, TypeError, ValueError,
     ) as error:  # fmt: skip

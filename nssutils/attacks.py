@@ -9,11 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nssutils import neurons, training
-from nssutils.errors import NssError, near_miss
-
-
-class AttackError(NssError):
-    """An attack that is not known, that cannot be made here, or that a network cannot take."""
+from nssutils.errors import near_miss
+from nssutils.readaptation import AttackError
 
 
 class AttackMissing(AttackError):

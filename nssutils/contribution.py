@@ -47,7 +47,7 @@ def score(
         raise ContributionError(f"metrics={metrics!r} given, expected some of {', '.join(METRICS)}.")
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     _check(metrics, taylor)
-    n_classes = samples.count(x, y) if n_classes is None else n_classes
+    n_classes = samples.count(x, y) if n_classes is None else samples.whole("n_classes", n_classes)
     where, like = operations.device(net), samples.example(x)
     baseline = _baseline(baseline, like)
     wants_moments = bool({"avg", "var", "ens"} & set(metrics))
@@ -56,7 +56,7 @@ def score(
     with neurons.evaluating(net):
         traced = _whole(net, like.to(where))
         found = neurons.layers_of(traced)
-        _check_outputs(traced, like.to(where), n_classes)
+        _check_outputs(traced, like.to(where), n_classes, metrics)
         neurons.check_rows(traced, found, like[:1].to(where))
         if "deeplift" in metrics:
             one, none = like[:1].to(where), baseline.to(where)
@@ -232,7 +232,7 @@ def _check(metrics: list[str], taylor: str) -> None:
 
 
 @torch.no_grad()
-def _check_outputs(traced: fx.GraphModule, x: Tensor, n_classes: int) -> None:
+def _check_outputs(traced: fx.GraphModule, x: Tensor, n_classes: int, metrics: list[str]) -> None:
     """Raise ContributionError unless the network gives a logit for each class."""
     out = graphs.run(traced, {}, x)
     if not isinstance(out, Tensor) or out.dim() != 2 or len(out) != len(x):
@@ -243,6 +243,11 @@ def _check_outputs(traced: fx.GraphModule, x: Tensor, n_classes: int) -> None:
         )
     if out.shape[1] < n_classes:
         raise ContributionError(f"{n_classes} classes given, but the network has {out.shape[1]} outputs.")
+    if out.shape[1] < 2 and "taylor" in metrics:
+        raise ContributionError(
+            "the network has one output, whose cross-entropy is 0 whatever it is, and so would be all Taylor scores: "
+            "expected two logits at least, or the metrics avg, var, ens and deeplift."
+        )
 
 
 @torch.no_grad()

@@ -2,11 +2,14 @@
 
 import statistics
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from nssutils import neurons
@@ -23,15 +26,33 @@ def size(net: nn.Module) -> int:
 
 
 @torch.no_grad()
-def flops(net: nn.Module, x: Tensor) -> int:
+def flops(net: nn.Module, x: Tensor, kernels: bool = True) -> int:
     """Floating-point operations of one forward pass on the batch x (N, ...) in eval mode, all N inputs together.
 
-    A multiplication and its addition count as two. Only convolutions and matrix products count, and without their
-    biases; what normalisation, activation, pooling and masks do is left out.
+    A multiplication and its addition count as two. Only convolutions and matrix products count, those within attention
+    and recurrent layers too, and without their biases; what normalisation, activation, pooling and masks do is left
+    out, and products of a matrix and a vector. Without `kernels` it is left to the machine whether attention and
+    recurrent layers are computed in one kernel each, within which nothing can be counted.
     """
-    with neurons.evaluating(net), FlopCounterMode(display=False) as counter:
-        net(x)
+    with neurons.evaluating(net), _in_parts() if kernels else nullcontext(), FlopCounterMode(display=False) as counter:
+        net(x.clone())
     return counter.get_total_flops()
+
+
+@contextmanager
+def _in_parts() -> Iterator[None]:
+    """Within the block attention and recurrent layers are computed by the matrix products that they are made of, which
+    can be counted, and not by one fast kernel."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    plain = torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a processor has no TF32
+            with plain[0], plain[1], sdpa_kernel(SDPBackend.MATH):
+                yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from itertools import chain, pairwise
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils import skip_init
 
 from nssutils import graphs, neurons, operations, similarity
 from nssutils.errors import NssError
@@ -260,10 +261,11 @@ def _sewing(before: Tensor, after: Tensor) -> nn.Module:
     # Normal equations: as large as the layer, however many positions there are; the pseudo-inverse serves dead neurons.
     solution = (torch.linalg.pinv(design.T @ design, hermitian=True) @ (design.T @ rows[1].double())).to(before)
     if dense:
-        layer = nn.Linear(before.shape[1], after.shape[1])
+        layer = skip_init(nn.Linear, before.shape[1], after.shape[1])
     else:
-        layer = nn.Conv2d(before.shape[1], after.shape[1], 1, stride=stride)
+        layer = skip_init(nn.Conv2d, before.shape[1], after.shape[1], 1, stride=stride)
+    layer = layer.to(before)
     with torch.no_grad():
         layer.weight.copy_(solution[:-1].T.reshape(layer.weight.shape))
         layer.bias.copy_(solution[-1])
-    return layer.to(before.device)
+    return layer

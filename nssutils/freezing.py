@@ -21,10 +21,14 @@ class FreezingError(NssError):
     """Parameters that the network does not have, outputs that depend on others, or a loss that is not finite."""
 
 
+class DivergedError(FreezingError):
+    """A loss that is not finite, as by too high a learning rate."""
+
+
 def whole(net: nn.Module, modules: Iterable[str] | None = None) -> dict[str, Tensor]:
-    """All elements of all parameters, or of those of the named modules (and what is within them). Raises FreezingError
-    for a module that the network does not have."""
-    names = [name for name, _ in net.named_parameters()]
+    """All elements of all parameters, or of those of the named modules (and what is within them). One that has several
+    names, as a tied one, goes by its first. Raises FreezingError for a module that the network does not have."""
+    parameters = dict(net.named_parameters())
     if modules is not None:
         if isinstance(modules, str):
             raise FreezingError(f"modules={modules!r} given, expected several names, as [{modules!r}].")
@@ -35,9 +39,9 @@ def whole(net: nn.Module, modules: Iterable[str] | None = None) -> dict[str, Ten
             raise FreezingError(
                 f"module {missing[0]!r}: the network has no such one, expected names as in named_modules()."
             )
-        starts = tuple(f"{module}." for module in within)
-        names = [name for name in names if name.removeprefix(prefix).startswith(starts)]
-    return {name: torch.ones_like(net.get_parameter(name), dtype=torch.bool) for name in names}
+        inside = {id(p) for name in within for p in graphs.unwrapped(net).get_submodule(name).parameters()}
+        parameters = {name: p for name, p in parameters.items() if id(p) in inside}
+    return {name: torch.ones_like(p, dtype=torch.bool) for name, p in parameters.items()}
 
 
 def connecting(net: nn.Module, masks, x: Tensor | None = None) -> dict[str, Tensor]:
@@ -47,7 +51,7 @@ def connecting(net: nn.Module, masks, x: Tensor | None = None) -> dict[str, Tens
     columns of kept neurons, of the output layer the columns. `x` is an example, for a network whose inputs cannot be
     guessed.
     """
-    return neurons.kept_elements(net, _masks(masks), x)
+    return neurons.kept_elements(net, neurons.of_each_layer(masks), x)
 
 
 def determining(net: nn.Module, masks, outputs: Tensor, x: Tensor | None = None) -> dict[str, Tensor]:
@@ -67,7 +71,7 @@ def determining(net: nn.Module, masks, outputs: Tensor, x: Tensor | None = None)
                 f"outputs {outputs.dtype} {tuple(outputs.shape)} given, expected torch.bool ({width},), one for each "
                 f"row of the output layer {last.target!r}."
             )
-        through = neurons.followed(traced, _masks(masks), x, (last, outputs))
+        through = neurons.followed(traced, neurons.of_each_layer(masks), x, (last, outputs))
     logits = through.logits
     apart = logits is not None and torch.equal(logits.kept, outputs.cpu())
     if not apart and outputs.any() and not outputs.all():
@@ -154,9 +158,19 @@ def tuning(
     for name, mask in trainable.items():
         if name not in parameters or mask.shape != parameters[name].shape:
             raise FreezingError(f"elements {tuple(mask.shape)} of parameter {name!r}: the network has no such one.")
+        if mask.dtype != torch.bool:
+            raise FreezingError(f"elements of parameter {name!r} are {mask.dtype}, expected torch.bool.")
     moving = {name: parameters[name] for name, mask in trainable.items() if mask.any()}
     if not moving:
         return
+    places: dict[int, str] = {}
+    for name, p in parameters.items():
+        other = places.setdefault(p.data_ptr(), name)
+        if p.numel() and other != name and not moving.keys().isdisjoint((name, other)):
+            raise FreezingError(
+                f"parameters {other!r} and {name!r} have the same memory, so that one moves with the other: expected "
+                "one parameter under two names (module.weight = other.weight), or a copy of its own."
+            )
     partly = _partly(net, trainable, statistics or {})
     required = {name: p.requires_grad for name, p in parameters.items()}
     device = next(iter(parameters.values())).device
@@ -181,13 +195,13 @@ def tuning(
                         value = loss(batch.to(device))
                     if not value.requires_grad:
                         raise FreezingError("the loss has no gradient, expected one of the network's outputs.")
+                    if not torch.isfinite(value):
+                        raise DivergedError(f"the loss is {value.item()}: the learning rate is too high.")
                     step.zero_grad(set_to_none=True)
                     value.backward()
                     step.step()
                     schedule.step()
                     _put_back(partly)
-                    if not torch.isfinite(value):
-                        raise FreezingError(f"the loss is {value.item()}: the learning rate is too high.")
                     done += 1
                     yield done
     finally:
@@ -289,7 +303,3 @@ def _put_back(partly: list[tuple[Tensor, ...]]) -> None:
     """What is frozen, as it was: weight decay and momentum move what has no gradient too."""
     for tensor, mask, before in partly:
         tensor.copy_(torch.where(mask, tensor, before))
-
-
-def _masks(masks) -> dict[str, Tensor]:
-    return dict(getattr(masks, "masks", masks))

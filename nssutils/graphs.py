@@ -8,6 +8,7 @@ stays free. What depends on the values themselves cannot be read off, and is ref
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 
 import torch
 from torch import Tensor, fx, nn
@@ -99,12 +100,16 @@ def differ(wanted, found) -> str:
             off, size = apart.abs().max().item(), a[a.isfinite()].abs().amax().item() if a.isfinite().any() else 0.0
             if not off <= eps**0.5 * max(size, 1e-30):
                 return f"they differ by {off:.3g}, of {size:.3g}"
-    return ""
+        elif not torch.equal(a, b):
+            return f"{(a != b).sum()} of {a.numel()} whole numbers differ"
+    return "" if ones else f"a {type(wanted).__name__} has no tensor to be compared"
 
 
 def _tensors(outputs) -> list[Tensor]:
     if isinstance(outputs, Tensor):
         return [outputs]
+    if is_dataclass(outputs) and not isinstance(outputs, dict):
+        outputs = vars(outputs)
     parts = outputs.values() if isinstance(outputs, dict) else outputs if isinstance(outputs, tuple | list) else ()
     return [tensor for part in parts for tensor in _tensors(part)]
 
@@ -189,9 +194,14 @@ def _words(error: Exception) -> str:
 
 def _shape_only(net: nn.Module, x: Tensor):
     """What the network makes of x, as shapes without values: its parameters and buffers are read and not changed."""
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), _untouched(net):
-        run_ = _Seen(net, {}).run if isinstance(net, fx.GraphModule) else net
-        return run_(torch.empty(x.shape, dtype=x.dtype, device=operations.device(net)))
+    counts = [(buffer, buffer.clone()) for buffer in net.buffers() if not buffer.is_floating_point()]
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), _untouched(net):
+            run_ = _Seen(net, {}).run if isinstance(net, fx.GraphModule) else net
+            return run_(torch.empty(x.shape, dtype=x.dtype, device=operations.device(net)))
+    finally:
+        for buffer, before in counts:  # a normalisation counts its batches, even of shapes
+            buffer.copy_(before)
 
 
 def fails(net: nn.Module, x: Tensor) -> str:

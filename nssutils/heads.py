@@ -90,8 +90,7 @@ def opened(net: nn.Module, x: Tensor) -> nn.Module:
             f"{type(net).__name__} has no attention that can be opened ({', '.join(kinds) or 'none at all'}), expected "
             "nn.MultiheadAttention without extra keys, or a module of just qkv, proj and num_heads."
         )
-    for name, new in found.items():
-        copied.set_submodule(name, new)
+    graphs.put(copied, found)
     copied.eval()
     if apart := _apart(net, copied, x):
         raise HeadError(f"opened, {type(net).__name__} gives other outputs: {apart}.")

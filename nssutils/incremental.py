@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nssutils import data, freezing, graphs, neurons, operations, slicing, training
 from nssutils.errors import NssError
-from nssutils.samples import labels
+from nssutils.samples import labels, whole
 
 TASKS = ("first", "last")  # which half of the classes is task A
 
@@ -60,30 +60,57 @@ def of_task(net: nn.Module, classes: Tensor, x: Tensor | None = None) -> nn.Modu
     as in freezing.connecting. Raises NssError for an output layer whose weights are computed from others, and
     freezing.FreezingError where its outputs are mixed or moved behind it."""
     name, copied = freezing.head(net, x), graphs.copied(net)
+    head = _head(copied, name)
+    if getattr(head, "groups", 1) > 1:
+        raise NssError(f"the output layer {name!r} is a convolution of groups, expected one whose rows stand alone.")
+    known, classes = len(head.weight), torch.as_tensor(classes)
+    try:
+        chosen = torch.arange(known)[classes]
+    except IndexError:
+        chosen = torch.arange(0)
+    if chosen.dim() != 1 or not len(chosen):
+        raise NssError(f"classes {classes.tolist()} given, expected some of 0 to {known - 1}, each a row of {name!r}.")
+    classes = chosen
+    for own, p in head.named_parameters():
+        setattr(head, own, nn.Parameter(p.detach()[classes.to(p.device)], p.requires_grad))
+    setattr(head, "out_features" if isinstance(head, nn.Linear) else "out_channels", len(classes))
+    if freezing.follows(net, x):
+        _check_rows(net, copied, classes, len(classes), x)
+    return copied
+
+
+def _head(copied: nn.Module, name: str) -> nn.Module:
+    """The output layer. Raises NssError where its weights are not a parameter of its own."""
     head = copied.get_submodule(name)
     if head._parameters.get("weight") is None:
         raise NssError(
             f"the weights of the output layer {name!r} are computed from others, as by a weight norm; expected a "
             "parameter 'weight': make them permanent first, by torch.nn.utils.parametrize.remove_parametrizations."
         )
-    if getattr(head, "groups", 1) > 1:
-        raise NssError(f"the output layer {name!r} is a convolution of groups, expected one whose rows stand alone.")
-    classes = torch.arange(len(head.weight))[torch.as_tensor(classes)]
-    for own, p in head.named_parameters():
-        setattr(head, own, nn.Parameter(p.detach()[classes.to(p.device)], p.requires_grad))
-    setattr(head, "out_features" if isinstance(head, nn.Linear) else "out_channels", len(classes))
-    if freezing.follows(net, x):
-        _check_rows(net, copied, classes, x)
-    return copied
+    own = {id(p) for p in head.parameters()}
+    shared = (other for other, module in copied.named_modules() if module is not head and module is not copied
+              for p in module.parameters(recurse=False) if id(p) in own)  # fmt: skip
+    if other := next(shared, None):
+        raise NssError(
+            f"the output layer {name!r} shares its weights with {other!r}, expected a layer of its own: with other "
+            "rows the two would be apart."
+        )
+    return head
 
 
 @torch.no_grad()
-def _check_rows(net: nn.Module, copied: nn.Module, classes: Tensor, x: Tensor | None) -> None:
-    """Raise FreezingError where what stands behind the output layer mixes or moves the outputs of its rows."""
+def _check_rows(net: nn.Module, copied: nn.Module, classes: Tensor, width: int, x: Tensor | None) -> None:
+    """Raise FreezingError unless a copy's outputs are `width`, and those of the classes, which come first, as they were
+    in the network: what stands behind the output layer may mix, move or cut them."""
     with neurons.evaluating(net), neurons.evaluating(copied):
-        x = torch.rand_like(graphs.example(net) if x is None else x[:2], device=operations.device(net))
+        like = graphs.example(net) if x is None else x[:2]
+        if x is None or like.is_floating_point():
+            like = torch.rand(like.shape, generator=torch.Generator().manual_seed(0)).to(like.dtype)
+        like = like.to(operations.device(net))
         try:
-            off = graphs.differ(net(x.clone())[:, classes], copied(x.clone()))
+            before, after = net(like.clone()), copied(like.clone())
+            off = f"they are {after.shape[1]}, expected {width}" if after.shape[1] != width else ""
+            off = off or graphs.differ(before[:, classes], after[:, : len(classes)])
         except Exception as error:
             off = f"it fails with {type(error).__name__}: {error}"
     if off:
@@ -97,17 +124,20 @@ def widened(net: nn.Module, count: int, x: Tensor | None = None) -> nn.Module:
     """A copy of the network whose output layer has `count` more rows, for classes that it does not know yet, drawn as
     torch draws a new layer's; all others are as they were. `x` is an example, as in freezing.connecting.
 
-    Raises NssError for an output layer that is not Linear.
+    Raises NssError for an output layer that is not Linear, or whose weights are not its own, and FreezingError where
+    its outputs are mixed, moved or cut behind it.
     """
-    copied, name = graphs.copied(net), freezing.head(net, x)
-    old = copied.get_submodule(name)
+    copied, name, count = graphs.copied(net), freezing.head(net, x), whole("count", count)
+    old = _head(copied, name)
     if not isinstance(old, nn.Linear):
         raise NssError(f"the output layer {name!r} is a {type(old).__name__}, expected Linear, to give it more rows.")
     new = nn.Linear(old.in_features, old.out_features + count, old.bias is not None).to(old.weight)
-    with torch.no_grad():
-        for mine, known in zip(new.parameters(), old.parameters(), strict=True):
-            mine[: old.out_features] = known
-    copied.set_submodule(name, new)
+    for own, known in old.named_parameters():
+        mine = new.get_parameter(own).requires_grad_(known.requires_grad)
+        mine.data[: old.out_features] = known.detach()
+    graphs.put(copied, {name: new.train(old.training)})
+    if freezing.follows(net, x):
+        _check_rows(net, copied, torch.arange(old.out_features), new.out_features, x)
     return copied
 
 
@@ -159,8 +189,10 @@ def learn(
                 logits.append(masked(images[old]))
         return F.cross_entropy(torch.cat(logits), torch.cat([y[batch][~old], y[batch][old]]))
 
+    with neurons.evaluating(net):  # as it is read
+        traced = graphs.trace(net, x)
     # The traced network shares the modules, so that one can be masked and the other not.
-    with neurons.masked(graphs.trace(net, x), critical or {}) as masked:
+    with neurons.masked(traced, critical or {}) as masked:
         return freezing.tune(
             net, elements, loss, len(x), lambda some: torch.optim.AdamW(some, lr),
             epochs=epochs, batch_size=batch_size, seed=seed, reduced=reduced, decay=True,

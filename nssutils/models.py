@@ -3,6 +3,7 @@ where it has them."""
 
 from collections import OrderedDict
 from functools import partial
+from numbers import Real
 
 from torch import nn
 from torchvision.models import resnet, vgg, vision_transformer
@@ -15,6 +16,10 @@ class ModelError(NssError):
     """A network that is not known or cannot be built as asked."""
 
 
+# The first setting of each model.
+_SETTINGS = {settings.get(name).model: name for name in reversed(settings.KNOWN)}
+
+
 def build(
     name: settings.Setting | str,
     width: float | None = None,
@@ -23,17 +28,18 @@ def build(
 ) -> nn.Module:
     """A freshly initialised network, for float images (N, C, H, W) in [0, 1], giving logits (N, n_classes).
 
-    `name` is a Setting (its width, channels and image size hold unless given here) or the name of one, then with the
-    paper's width, 1.0. Weights are drawn from torch's global generator: seed it first.
+    `name` is a Setting (its width, channels and image size hold unless given here), or the name of one or of its model
+    ("vgg16", that of the first setting that has it), then with the paper's width, 1.0. Weights are drawn from torch's
+    global generator: seed it first.
     Raises SettingError for an unknown name, ModelError for a width that leaves no neuron.
     """
-    setting = settings.get(name) if isinstance(name, str) else name
+    setting = name if isinstance(name, settings.Setting) else settings.get(_SETTINGS.get(name, name))
     if setting.model not in BUILDERS:
         raise ModelError(
             f"unknown model {setting.model!r}; known: {', '.join(BUILDERS)}.{near_miss(setting.model, BUILDERS)}"
         )
     width = setting.width if width is None else width
-    if not 0 < width <= 4:
+    if not isinstance(width, Real) or not 0 < width <= 4:
         raise ModelError(f"width {width!r} given, expected a multiplier in (0, 4]; 1.0 is the paper's network.")
     size = setting.image_size if image_size is None else image_size
     return BUILDERS[setting.model](width, setting.channels, size, n_classes)
@@ -230,7 +236,7 @@ def _initialised(net: nn.Module) -> nn.Module:
 
 
 def count_parameters(net: nn.Module) -> int:
-    """The number of trainable parameters."""
+    """The number of parameters, frozen ones too."""
     return sum(parameter.numel() for parameter in net.parameters())
 
 

@@ -7,7 +7,7 @@ space, as for a channel. The network itself is never changed.
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import prune
 
-from nssutils import flow, graphs, operations
+from nssutils import flow, graphs, operations, samples
 from nssutils.errors import NssError
 from nssutils.operations import UnsupportedNetwork
 
@@ -108,7 +108,7 @@ def record(net: nn.Module, x: Tensor, spatial: str = "mean", batch_size: int = 5
 
     S = 1 for dense layers and for spatial="mean"; the number of places, as H*W, for spatial="flatten".
     """
-    where, x = operations.device(net), torch.as_tensor(x)
+    where, x = operations.device(net), samples.checked(x)
     parts: dict[str, list[Tensor]] = {}
     with evaluating(net):
         traced, at = net.forward.plan(x) if is_masked(net) else (graphs.seen(net, x[:2].to(where)), {})
@@ -151,7 +151,7 @@ def masked(net: nn.Module, masks) -> Iterator[nn.Module]:
     `masks` is a Slice or {layer: bool (width,)}, True = kept; layers that it does not name are left whole. In a block
     within a block the masks of both hold.
     """
-    before, masks = vars(net).get("forward"), dict(getattr(masks, "masks", masks))
+    before, masks = vars(net).get("forward"), of_each_layer(masks)
     forward = _MaskedForward(net, masks, before)
     net.forward = forward
     try:
@@ -183,7 +183,7 @@ class _MaskedForward:
 
     def __init__(self, net: nn.Module, masks: dict[str, Tensor], before: Callable | None):
         """before: the forward() that the network has in the place of its class's, that of a block around, or none."""
-        self.net, self.plans = net, {}
+        self.net, self.plans, self.parts = net, {}, ()
         around = isinstance(before, _MaskedForward)
         self.masks = [*(before.masks if around else ()), masks]
         self.own = before.own if around else before
@@ -224,6 +224,10 @@ class _MaskedForward:
     def plan(self, x: Tensor | None) -> tuple[fx.GraphModule, dict]:
         """The traced network and what to do at each masked site."""
         shape = None if x is None else tuple(x.shape[1:])
+        parts = tuple(map(id, (*self.net.modules(), *self.net.parameters(False), *self.net.buffers(False))))
+        if parts != self.parts:  # as where torch.func.functional_call puts others in their place
+            self.parts = parts
+            self.plans.clear()
         for key in ((self.net.training, None), (self.net.training, shape)):
             if key in self.plans:
                 return self.plans[key]
@@ -258,6 +262,14 @@ def wrapping(net: nn.Module) -> str:
     inner = graphs.unwrapped(net)
     name = next(name for name, module in net.named_modules() if module is inner)
     return f"{name}." if name else ""
+
+
+def of_each_layer(masks) -> dict[str, Tensor]:
+    """The masks {layer: bool (width,)} of a Slice, or as they are given so. Raises NssError for anything else."""
+    masks = getattr(masks, "masks", masks)
+    if not isinstance(masks, Mapping):
+        raise NssError(f"masks={masks!r} given, expected a Slice or {{layer: bool tensor (width,)}}.")
+    return dict(masks)
 
 
 def check_masks(found: dict[str, NeuronLayer], masks: dict[str, Tensor]) -> None:
@@ -414,6 +426,8 @@ def _is_shortcut(traced: fx.GraphModule, site: fx.Node, depth: dict[fx.Node, int
 
 # What looks across neurons; before it, a value that no activation has touched is one of many that stand for something.
 _MIXING = ("layernorm", "softmax", "attention", "matmul", "other")
+# Nor does what extraction writes: it puts each neuron where it was.
+_PLACING = (torch.narrow, torch.index_select, torch.index_add, torch.zeros_like)
 
 
 def _mixer(traced: fx.GraphModule, site: fx.Node) -> fx.Node | None:
@@ -422,7 +436,7 @@ def _mixer(traced: fx.GraphModule, site: fx.Node) -> fx.Node | None:
     while ahead:
         node = ahead.pop()
         what = operations.kind(traced, node)
-        if what in _MIXING:
+        if what in _MIXING and node.target not in _PLACING:
             return node
         if node not in seen and what not in ("activation", "prelu", "weighted", "size", "number"):
             ahead += node.users

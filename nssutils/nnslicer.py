@@ -204,7 +204,8 @@ def _backtracked(
                 to_input, at_synapses = rule(module, values[source].shape, dx[0], signs, limit(node), synapses)
                 passed = [to_input]
                 if synapses:
-                    found[1][node.target] = at_synapses
+                    before = found[1].get(node.target)  # of a module that is called more than once
+                    found[1][node.target] = at_synapses if before is None else before + at_synapses
             elif what == "add":
                 terms = torch.stack(dx, -1)
                 kept = _kept(terms.flatten(0, -2), limit(node).flatten()).view_as(terms)
@@ -377,7 +378,12 @@ def _pair(value) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else tuple(value)
 
 
-def _criterion(target: Tensor, logits: Tensor) -> Tensor:
+def _criterion(target: Tensor, logits) -> Tensor:
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise NNSlicerError(
+            f"the network gives {shape}, expected logits (N, classes); pick one of several by a module."
+        )
     if target.dim() == 1 and not target.is_floating_point() and 0 <= target.min() <= target.max() < logits.shape[1]:
         return F.one_hot(target.long(), logits.shape[1]).to(logits)
     if target.shape == logits.shape:

@@ -17,7 +17,7 @@ BATCH = 50  # images of a step of repair, each with its adversarial counterpart
 
 
 class AttackError(NssError):
-    """An attack that cannot be made as asked."""
+    """An attack that is not known, that cannot be made as asked or here, or that a network cannot take."""
 
 
 def fgsm(net: nn.Module, x: Tensor, y: Tensor, eps: float, batch_size: int = 250, reduced: bool = False) -> Tensor:
@@ -217,8 +217,14 @@ def _ascended(net: nn.Module, x: Tensor, y: Tensor, distance: float, reduced: bo
     """x moved by `distance` along the sign of the loss's gradient, cut to [0, 1]."""
     x = x.detach().requires_grad_()
     with torch.enable_grad(), arithmetic.reduced(x.device, reduced):
+        logits = net(x.clone())  # forward() may overwrite what it is given
+        if logits.dim() != 2 or logits.shape[1] < 2:
+            raise AttackError(
+                f"the network gives {tuple(logits.shape)} for {len(x)} images, expected logits ({len(x)}, classes) of "
+                "two classes at least: by the cross-entropy of one output nothing moves."
+            )
         # The sum, so that an image's gradient does not depend on how many are in the batch.
-        (gradient,) = torch.autograd.grad(F.cross_entropy(net(x), y, reduction="sum"), x)
+        (gradient,) = torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), x)
     return (x + distance * gradient.sign()).detach().clamp(0, 1)
 
 

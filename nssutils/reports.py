@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from nssutils import bars, contribution, costs, graphs, neurons, nnslicer, operations, restructuring, samples
+from nssutils import bars, contribution, costs, graphs, neurons, nnslicer, operations, restructuring, samples, training
 from nssutils.errors import NssError
 
 
@@ -69,21 +69,20 @@ class Report:
 def report(net: nn.Module, sliced, x, y=None, batch_size: int = 256) -> Report:
     """What the slice (or masks {layer: bool (width,)}) leaves of the network's layers, parameters and operations, and,
     where samples x (N, ...) have labels y (N,), or x is a DataLoader that gives both, of its accuracy on them."""
-    masks, like = dict(getattr(sliced, "masks", sliced)), samples.example(x)
+    masks, like, inner = neurons.of_each_layer(sliced), samples.example(x), graphs.unwrapped(net)
     small = restructuring.extract(net, masks, x=like)
-    kept = neurons.kept_elements(graphs.unwrapped(net), masks, like)
+    kept = neurons.kept_elements(inner, masks, like)
+    names = {p: name for name, p in inner.named_parameters()}  # a tied one's first
     layers = {}
     for name, mask in masks.items():
-        own = {p: kept[p] for p in (f"{name}.weight", f"{name}.bias") if p in kept}
-        layers[name] = (
-            len(mask), int(mask.sum()), sum(m.numel() for m in own.values()), sum(int(m.sum()) for m in own.values()),
-        )  # fmt: skip
+        own = [kept[names[p]] for p in inner.get_submodule(name).parameters() if names[p] in kept]
+        layers[name] = (len(mask), int(mask.sum()), sum(m.numel() for m in own), sum(int(m.sum()) for m in own))
     sizes = tuple(sum(p.numel() for p in one.parameters()) for one in (net, small))
     one = like[:1].to(operations.device(net))
     flops = tuple(costs.flops(each, one) for each in (net, small))
     labelled = y is not None or not samples.at_once(x)
     accuracy = tuple(_accuracy(each, x, y, batch_size) for each in (net, small)) if labelled else None
-    return Report(layers, sizes, flops, accuracy, type(small) is not type(net))
+    return Report(layers, sizes, flops, accuracy, type(small) is not type(inner))
 
 
 @torch.no_grad()
@@ -97,7 +96,8 @@ def _accuracy(net: nn.Module, x, y, batch_size: int) -> float:
                 len(given),
                 lambda one: len(one[0]),
             ):
-                right += int((net(images.to(where).clone()).argmax(1).cpu() == wanted.cpu()).sum())
+                logits = training.checked(net(images.to(where).clone()))
+                right += int((logits.argmax(1).cpu() == wanted.cpu()).sum())
                 seen += len(wanted)
     return right / seen
 

@@ -277,6 +277,7 @@ class Rescale(graphs.Visitor):
         linear |= target is torch.einsum and len(changing) == 1
         linear |= target is getattr and node.args[1] == "values"
         linear |= target is torch.where and node.args[0] not in changing
+        linear |= target is torch.index_add and node.args[2] not in changing
         if target is operations.written or linear:
             return fx.Interpreter.run_node(self, node)
         if changing == [node.args[0]] and _is_python(target):

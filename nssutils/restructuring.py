@@ -34,7 +34,7 @@ def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, 
     run on random inputs of its shape (two samples), and compared.
     Raises RestructuringError where a layer keeps no neuron or the two differ.
     """
-    masks = dict(getattr(masks, "masks", masks))
+    masks = neurons.of_each_layer(masks)
     for name, mask in masks.items():
         if isinstance(mask, Tensor) and not mask.any():
             raise RestructuringError(

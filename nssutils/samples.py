@@ -1,8 +1,8 @@
 """What a user gives to slice by: images with labels, as tensors, as numpy arrays, or streamed by a DataLoader or any
 other thing that gives the same batches each time it is gone through, as a list of them."""
 
+import operator
 from collections.abc import Iterator
-from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ def stream(x, y=None) -> Iterator[tuple[Tensor, Tensor]]:
     of class 0. Raises SampleError naming what was given.
     """
     if at_once(x):
-        samples = _samples(x)
+        samples = checked(x)
         yield samples, torch.zeros(len(samples), dtype=torch.int64) if y is None else labels(y, len(samples))
         return
     if y is not None or not hasattr(x, "__iter__"):
@@ -38,7 +38,7 @@ def stream(x, y=None) -> Iterator[tuple[Tensor, Tensor]]:
     for batch in x:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             raise SampleError(f"the DataLoader gives a {type(batch).__name__}, expected pairs: samples, labels.")
-        samples = _samples(batch[0])
+        samples = checked(batch[0])
         yield samples, labels(batch[1], len(samples))
         empty = False
     if empty:
@@ -84,13 +84,12 @@ def length(x) -> int | None:
 def by_class(x, y, n_classes: int, batch_size: int) -> Iterator[tuple[int, Tensor]]:
     """Each class's samples in batches of `batch_size`, (class, samples), in the order they come: a batch as soon as it
     is full, what is left of each class at the end."""
-    if batch_size < 1:
-        raise SampleError(f"batch_size={batch_size!r} given, expected at least 1.")
+    batch_size = whole("batch_size", batch_size)
     waiting: dict[int, list[Tensor]] = {c: [] for c in range(n_classes)}
     for samples, y_ in stream(x, y):
         check_range(y_, n_classes)
         for c in y_.unique().tolist():
-            part = torch.cat([*waiting[c], samples[y_ == c]])
+            part = _together([*waiting[c], samples[y_ == c]])
             full = len(part) // batch_size * batch_size
             for batch in part[:full].split(batch_size) if full else ():
                 yield c, batch
@@ -102,17 +101,26 @@ def by_class(x, y, n_classes: int, batch_size: int) -> Iterator[tuple[int, Tenso
 
 def first(x, y, n_classes: int, size: int) -> dict[int, Tensor]:
     """The first `size` samples of each class that has some: {class: samples}."""
-    if not isinstance(size, Integral) or size < 1:
-        raise SampleError(f"{size!r} samples of each class asked for, expected at least 1.")
+    size = whole("samples", size)
     found: dict[int, Tensor] = {}
     for samples, y_ in stream(x, y):
         check_range(y_, n_classes)
         for c in y_.unique().tolist():
             have = found.get(c, samples[:0])
-            found[c] = torch.cat([have, samples[(y_ == c).nonzero()[: size - len(have), 0]]])
+            found[c] = _together([have, samples[(y_ == c).nonzero()[: size - len(have), 0]]])
         if len(found) == n_classes and all(len(each) == size for each in found.values()):
             break
     return {c: found[c] for c in sorted(found)}
+
+
+def _together(parts: list[Tensor]) -> Tensor:
+    """Samples of one class in one tensor. Raises SampleError where batches differ in more than their length."""
+    shapes = {tuple(part.shape[1:]) for part in parts}
+    if len(shapes) > 1:
+        raise SampleError(
+            f"samples of shapes {' and '.join(map(str, sorted(shapes)))} given, expected one: pad or resize them alike."
+        )
+    return torch.cat(parts)
 
 
 def example(x) -> Tensor:
@@ -120,8 +128,12 @@ def example(x) -> Tensor:
     return next(stream(x))[0][:2]
 
 
-def _samples(x) -> Tensor:
-    x = torch.as_tensor(x)
+def checked(x) -> Tensor:
+    """Samples (N, ...) as a tensor. Raises SampleError for what is none, for bytes, and for what is not finite."""
+    try:
+        x = torch.as_tensor(x)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SampleError(f"samples are no numbers ({error}), expected a tensor or array (N, ...).") from error
     if x.dim() == 0 or not len(x):
         raise SampleError(f"samples {tuple(x.shape)} given, expected at least one, (N, ...).")
     if x.dtype == torch.uint8:
@@ -130,6 +142,17 @@ def _samples(x) -> Tensor:
         bad = (~x.isfinite()).flatten(1).any(1) if x.dim() > 1 else ~x.isfinite()
         raise SampleError(f"sample {int(bad.nonzero()[0])} has a value that is not finite, expected numbers.")
     return x
+
+
+def whole(name: str, value) -> int:
+    """A whole number from 1 on, of any type. Raises SampleError naming the argument that is none."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise SampleError(f"{name}={value!r} given, expected a whole number, at least 1.")
+    return number
 
 
 def check_range(y: Tensor, n_classes: int) -> None:

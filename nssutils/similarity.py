@@ -10,7 +10,7 @@ from nssutils.errors import NssError
 
 
 class SimilarityError(NssError):
-    """Landscapes that cannot be compared."""
+    """Activations or landscapes that cannot be compared."""
 
 
 # Entries of one block of per-neuron Gram matrices: 2^24 float64 are 128 MiB.
@@ -90,14 +90,18 @@ def prefix_cka(acts: Tensor, order: Tensor, centred: bool = True) -> Tensor:
     the neurons (width,), as by descending contribution, or several, (rankings, width), which give as many curves. A
     layer's landscape is the sum of its neurons' landscapes K_j, so <M_k, M> and |M_k|^2 are sums of <K_i, K_j>, and
     these are the same whatever the order. A layer that does not vary has the landscape 0, which every prefix
-    represents: its curve is 1.
+    represents: its curve is 1. Raises SimilarityError for activations that are not finite and for any other order.
     """
-    acts, order = acts.unsqueeze(2) if acts.dim() == 2 else acts, torch.as_tensor(order)
+    acts, order = torch.as_tensor(acts), torch.as_tensor(order)
+    if acts.dim() not in (2, 3) or not acts.isfinite().all():
+        what = tuple(acts.shape) if acts.dim() not in (2, 3) else "that are not finite"
+        raise SimilarityError(f"activations {what} given, expected numbers (N, width, S) or (N, width).")
+    acts = acts.unsqueeze(2) if acts.dim() == 2 else acts
     width = acts.shape[1]
     orders = order.view(1, -1) if order.dim() == 1 else order
-    for each in orders.tolist():
+    for each in orders.tolist() if orders.dim() == 2 and not orders.is_floating_point() else [[]]:
         if sorted(each) != list(range(width)):
-            raise NssError(f"order of {len(each)} entries given, expected a permutation of the {width} neurons.")
+            raise SimilarityError(f"order {order.tolist()} given, expected a permutation of the {width} neurons.")
     products = _products(acts, centred)
     curves = torch.stack([_curve(products[each][:, each]) for each in orders.to(acts.device)])
     return curves.view(order.shape).cpu()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class Slice:
     """
 
     masks: Masks
-    by_class: Mapping[int, Masks]
+    by_class: Mapping[int, Masks] = field(default_factory=dict)
 
     @classmethod
     def of_classes(cls, by_class: Mapping[int, Masks]) -> "Slice":

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nssutils import arithmetic, data, digests, files, models, samples, sealed
+from nssutils import arithmetic, data, digests, files, models, neurons, samples, sealed
 from nssutils.errors import NssError
 from nssutils.settings import Setting
 
@@ -153,22 +153,36 @@ def logits(net: nn.Module, x: Tensor, batch_size: int = 1000, reduced: bool = Fa
     `reduced` is bf16 autocast with channels_last: faster, and rounded. A processor takes no more images at once than
     its caches have room for.
     """
-    where, was_training = next(net.parameters()).device, net.training
+    where = next(net.parameters()).device
     layout = torch.channels_last if reduced and x.dim() == 4 else torch.preserve_format
     if where.type == "cpu":
         batch_size = min(batch_size, CACHED)
-    net.eval()
-    try:
-        with arithmetic.reduced(where, reduced):
-            outputs = [net(batch.to(where, memory_format=layout)) for batch in x.split(batch_size)]
-        return torch.cat(outputs).to(x.dtype)
-    finally:
-        net.train(was_training)
+    with neurons.evaluating(net), arithmetic.reduced(where, reduced):
+        # A copy, since forward() may overwrite what it is given.
+        outputs = [net(batch.to(where, memory_format=layout, copy=True)) for batch in x.split(batch_size)]
+    if not isinstance(outputs[0], Tensor):
+        raise _no_logits(outputs[0])
+    return torch.cat(outputs).to(x.dtype)
 
 
 def correct(net: nn.Module, x: Tensor, y: Tensor, batch_size: int = 1000, reduced: bool = False) -> Tensor:
     """Which of the images x with labels y (N,) are recognised: bool (N,), on the CPU; `reduced` as in `logits`."""
-    return logits(net, x, batch_size, reduced).argmax(1).cpu() == samples.labels(y, len(x)).cpu()
+    return checked(logits(net, x, batch_size, reduced)).argmax(1).cpu() == samples.labels(y, len(x)).cpu()
+
+
+def checked(given) -> Tensor:
+    """Logits (N, classes), as a network gives them. Raises TrainingError for what no class can be read off."""
+    if not isinstance(given, Tensor) or given.dim() != 2 or given.shape[1] < 2:
+        raise _no_logits(given)
+    return given
+
+
+def _no_logits(given) -> TrainingError:
+    shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+    return TrainingError(
+        f"the network gives {shape}, expected logits (N, classes) of two classes at least; one of several outputs can "
+        "be picked by a module around the network, as net(x)['logits']."
+    )
 
 
 def evaluate(net: nn.Module, x: Tensor, y: Tensor, batch_size: int = 1000, reduced: bool = False) -> float:

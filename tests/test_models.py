@@ -38,6 +38,13 @@ def test_the_seed_decides_the_weights():
     assert torch.equal(nets[0], nets[1]) and not torch.equal(nets[0], nets[2])
 
 
+def test_a_model_s_own_name_is_that_of_its_first_setting():
+    torch.manual_seed(0)
+    first = models.build("vgg16").state_dict()
+    torch.manual_seed(0)
+    assert all(torch.equal(value, first[name]) for name, value in models.build("vgg16-cifar10").state_dict().items())
+
+
 def test_what_cannot_be_built_is_refused():
     with pytest.raises(settings.SettingError, match="unknown setting 'vgg'"):
         models.build("vgg")

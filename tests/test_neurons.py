@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune
 
-from nssutils import NssError, contribution, models, neurons, settings
+from nssutils import NssError, contribution, models, neurons, restructuring, settings
 
 HIDDEN = {
     "mlp-mnist": 2, "mlp-fmnist": 2, "alexnet-cifar10": 6, "vgg16-cifar10": 13, "resnet101-cifar10": 100,
@@ -135,6 +135,21 @@ def test_masks_follow_the_mode_where_dropout_is_a_function():
         assert not torch.equal(net(x), net(x))
         net.eval()
         assert torch.equal(net(x), net(x))
+
+
+@pytest.mark.parametrize("masks", [None, 3, [("0", torch.ones(512, dtype=torch.bool))]])
+def test_masks_of_another_kind_are_refused(masks):
+    net = models.build("mlp-mnist")
+    with pytest.raises(NssError, match="expected a Slice or"), neurons.masked(net, masks):
+        pass
+    with pytest.raises(NssError, match="expected a Slice or"):
+        restructuring.extract(net, masks)
+
+
+@pytest.mark.parametrize(("x", "message"), [("abc", "no numbers"), (torch.zeros(0, 1, 28, 28), "at least one")])
+def test_samples_that_are_none_are_refused(x, message):
+    with pytest.raises(NssError, match=message):
+        neurons.record(models.build("mlp-mnist"), x)
 
 
 def test_modes_are_restored():

@@ -63,6 +63,20 @@ def test_centred_cka_ignores_a_constant_and_the_printed_one_does_not():
     assert (raised > similarity.prefix_cka(acts, order, centred=False))[:-1].all()
 
 
+@pytest.mark.parametrize(
+    ("acts", "order", "message"),
+    [
+        (torch.full((4, 3), torch.nan), [0, 1, 2], "not finite"),  # its curve was 0
+        (torch.rand(4, 3, 2, 2), [0, 1, 2], r"\(4, 3, 2, 2\) given"),
+        (torch.rand(3), [0, 1, 2], r"\(3,\) given"),
+        (torch.rand(4, 3), [0.0, 1.0, 2.0], "a permutation of the 3 neurons"),
+    ],
+)
+def test_what_no_curve_can_be_made_of_is_refused(acts, order, message):
+    with pytest.raises(similarity.SimilarityError, match=message):
+        similarity.prefix_cka(acts, torch.tensor(order))
+
+
 def test_an_order_that_is_no_permutation_is_refused():
     with pytest.raises(NssError, match="expected a permutation of the 3 neurons"):
         similarity.prefix_cka(torch.rand(5, 3), torch.tensor([0, 1, 1]))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from written import ORIGIN
 
-from nssutils import attacks, contribution, data, neurons, settings, slicing, studies, training
+from nssutils import attacks, contribution, data, freezing, neurons, settings, slicing, studies, training
 from nssutils.companion import claims, results
 from nssutils.companion.claims import judging, rules
 from nssutils.companion.claims.evidence import Evidence
@@ -405,7 +405,7 @@ def test_sensitivity_has_this_books_slices_where_nothing_is_varied(measured):
         if row["reading"] in ("this book", "DeepLIFT by"):
             kept = ours if row["reading"] == "this book" else captum
             kept[row["method"], row["metric"], row["at"]] = row["compression_rate"], row["accuracy"]
-    assert len(ours) == 5 * (len(rq1.THETAS[::3]) + 2 * len(rq1.SHARES[::4]))
+    assert len(ours) == 5 * (len(common.THETAS[::3]) + 2 * len(rq1.SHARES[::4]))
     assert all(theirs[key] == value for key, value in ours.items())
     assert all(ours[key] == value for key, value in captum.items())
     varied = {(row["reading"], row["value"]) for row in found["points"]} - {("this book", "")}
@@ -448,6 +448,33 @@ def test_masked_before_normalisation_a_channel_is_what_the_normalisation_makes_o
     with torch.no_grad(), neurons.masked(net, critical):
         assert not torch.allclose(net(x), zeroed(x))
     assert not net[0]._forward_hooks
+
+
+def test_before_normalisation_the_units_of_tokens_are_masked_too():
+    net, x = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 3)), torch.rand(2, 5, 6)
+    mask = torch.arange(8) < 4
+    zeroed = copy.deepcopy(net)
+    zeroed[0].weight.data[4:], zeroed[0].bias.data[4:] = 0, 0
+    with torch.no_grad(), sensitivity.weighted_masked(net, {"0": mask}):
+        assert torch.allclose(net(x), zeroed(x))
+
+
+def test_an_error_in_a_repair_is_no_rate_that_is_too_high():
+    loaded = data.load(SETTING)
+    net, few = training.trained(SETTING, 0, loaded), (loaded.x_train[:20], loaded.y_train[:20])
+    images, moved = {"repair": few, "validation": few}, {"repair": few[0], "validation": few[0]}
+    with pytest.raises(freezing.FreezingError, match="no such one"):
+        rq3._search(net, images, moved, {"no.such.parameter": torch.ones(1, dtype=torch.bool)}, 1, SETTING, 0)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"t": []}', '{"t": [{"a": 2}]}'])
+def test_a_part_that_does_not_vouch_for_itself_is_computed_again(monkeypatch, tmp_path, capsys, content):
+    monkeypatch.setattr(data, "CACHE", tmp_path)
+    first = parts.kept("studies.rq1.measure", ["a key"], lambda: {"t": [{"a": 1}]})
+    (file,) = (tmp_path / "parts").iterdir()
+    file.write_text(content)
+    assert parts.kept("studies.rq1.measure", ["a key"], lambda: {"t": [{"a": 1}]}) == first
+    assert "is not what was written" in capsys.readouterr().err
 
 
 def test_the_last_crossing_is_the_one_after_which_the_similarity_stays():

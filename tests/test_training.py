@@ -80,6 +80,13 @@ def test_it_learns_and_is_evaluated_in_eval_mode(loaded):
     assert net.training
 
 
+def test_a_module_that_is_frozen_in_eval_mode_stays_so():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2 * 36, 10)).train()
+    net[1].eval()
+    training.evaluate(net, torch.rand(4, 1, 8, 8), torch.arange(4))
+    assert [module.training for module in net] == [True, False, True, True]
+
+
 def test_the_random_generator_is_left_as_it_was(loaded):
     net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     torch.manual_seed(7)

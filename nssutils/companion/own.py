@@ -105,7 +105,13 @@ def _data(name: str, net: nn.Module):
     if ":" not in name and _here(name).exists():
         if not _here(name).is_dir():
             raise OwnError(f"--data {name} is a file, expected a folder for each class, or FILE.py:FUNCTION.")
-        _, channels, height, width = (1, *graphs.example(net).shape)[-4:]
+        like = tuple(graphs.example(net).shape)
+        if len(like) != 4:
+            raise OwnError(
+                f"--data {name} is a folder of images, but the network takes samples {like[1:]}, expected (C, H, W): "
+                "give FILE.py:FUNCTION, which returns samples and labels."
+            )
+        _, channels, height, width = like
         shaped = [transforms.Resize((height, width)), transforms.ToTensor()]
         if channels == 1:
             shaped = [transforms.Grayscale(), *shaped]
@@ -138,8 +144,9 @@ def _called(name: str, what: str):
         sys.path.insert(0, folder)
     try:
         module = _file(_here(where)) if where.endswith(".py") else importlib.import_module(where)
-    except (ImportError, OSError, SyntaxError, TypeError, ValueError) as error:
-        raise OwnError(f"{what} is {name!r}, but {where} cannot be read: {error}.") from error
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise OwnError(f"{what} is {name!r}, but {where} cannot be read: {why}.") from error
     if not callable(getattr(module, function, None)):
         known = [each for each in vars(module) if callable(getattr(module, each)) and not each.startswith("_")]
         raise OwnError(f"{where} has no function {function!r}; it has {', '.join(known)}.{near_miss(function, known)}")
@@ -147,6 +154,8 @@ def _called(name: str, what: str):
     try:
         inspect.signature(asked).bind()
     except TypeError as error:
+        if isinstance(asked, nn.Module):
+            raise OwnError(f"{what} is {name!r}, a network; expected a function that returns it.") from error
         raise OwnError(f"{what} is {name!r}, which is called without arguments: {error}.") from error
     except ValueError:  # of code in C, which does not say what it takes
         pass

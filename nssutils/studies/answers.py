@@ -15,6 +15,11 @@ def packed(right: Tensor, base: Tensor | None = None) -> str:
     return base64.b64encode(zlib.compress(np.packbits(bits.numpy()).tobytes(), 9)).decode()
 
 
+def row(right: Tensor, base: Tensor | None = None) -> dict:
+    """The accuracy and the answers, bool (N,), of a network as the fields of a table's row; `base` as in `packed`."""
+    return {"accuracy": right.double().mean().item(), "right": packed(right, base)}
+
+
 def unpacked(text: str, n: int | None, base: Tensor | None = None) -> Tensor:
     """The bool (n,) that `packed` made a text of, with the same `base`; without n, also what fills the last byte."""
     bits = np.unpackbits(np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8), count=n)

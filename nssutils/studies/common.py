@@ -14,7 +14,8 @@ from nssutils.studies import answers, scores
 
 # The two metrics that are best in RQ1; its thetas and some above, since on small networks 0.99 leaves out much already.
 CANDIDATE_METRICS = ("deeplift", "taylor")
-CANDIDATE_THETAS = (*(round(0.90 + 0.01 * i, 2) for i in range(10)), 0.995, 0.999, 0.9999)
+THETAS = tuple(round(0.90 + 0.01 * i, 2) for i in range(10))
+CANDIDATE_THETAS = (*THETAS, 0.995, 0.999, 0.9999)
 # Training images on which slices and pruned networks are judged.
 CHOSEN_ON = {
     "smoke": 200, "quick": 1000, "overnight": 2000, "paper": 5000,
@@ -45,10 +46,14 @@ def scored_images(setting: Setting, loaded: data.Data) -> tuple[Tensor, Tensor]:
     return loaded.x_train[keep].to(training.device()), loaded.y_train[keep]
 
 
+def whole(net: nn.Module, accuracy: float, images: int) -> dict:
+    """The row of a table `base`: the whole network's accuracy on so many test images."""
+    return {"accuracy": accuracy, "parameters": count_parameters(net), "images": images}
+
+
 def base(net: nn.Module, right: Tensor) -> dict:
-    """The row of a table `base`: the whole network, and which of the test images it recognises, bool (N,)."""
-    row = {"accuracy": right.double().mean().item(), "parameters": count_parameters(net), "images": len(right)}
-    return row | {"right": answers.packed(right)}
+    """As `whole`, with which of the test images are recognised, bool (N,)."""
+    return whole(net, right.double().mean().item(), len(right)) | {"right": answers.packed(right)}
 
 
 def masked_accuracy(net: nn.Module, masks, x: Tensor, y: Tensor, reduced: bool = False) -> float:

@@ -204,7 +204,7 @@ def _repairs(
         for lr in RATES[method][: common.sized(TRIED, setting)]:
             try:
                 mended = _mended(net, method, units, (x, moved, y), setting, lr=lr, seed=seed)
-            except freezing.FreezingError:  # too high a rate is what the trials are to find out
+            except freezing.DivergedError:  # too high a rate is what the trials are to find out
                 continue
             held = sum(training.evaluate(mended, each, y_held, reduced=reduced) for each in (x_held, moved_held))
             if held > merit:

@@ -3,11 +3,9 @@
 import torch
 
 from nssutils import data, training
-from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import common, scores
 
-THETAS = tuple(round(0.90 + 0.01 * i, 2) for i in range(10))
 NEVER = "-"
 
 
@@ -22,19 +20,19 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, metric: str = "de
     x, y = common.scored_images(setting, loaded)
     found = scores.of(net, x, y)
     reduced, test = setting.reduced_evaluation, (loaded.x_test, loaded.y_test)
-    whole = {"accuracy": training.evaluate(net, *test, reduced=reduced), "parameters": count_parameters(net)}
-    slices = [found.semantic(metric, theta) for theta in THETAS]
+    accuracy = training.evaluate(net, *test, reduced=reduced)
+    slices = [found.semantic(metric, theta) for theta in common.THETAS]
     at_theta = [
         {"theta": theta, "compression_rate": one.compression_rate(net)}
         | {"accuracy": common.masked_accuracy(net, one, *test, reduced)}
-        for theta, one in zip(THETAS, slices, strict=True)
+        for theta, one in zip(common.THETAS, slices, strict=True)
     ]
     entries = [
         {"layer": layer, "category": c, "entry": entered(torch.stack([one.by_class[c][layer] for one in slices]))}
         for layer in slices[0].masks
         for c in range(setting.n_classes)
     ]
-    return {"base": [whole | {"images": len(loaded.y_test)}], "slices": at_theta, "entries": entries}
+    return {"base": [common.whole(net, accuracy, len(loaded.y_test))], "slices": at_theta, "entries": entries}
 
 
 def entered(masks: torch.Tensor) -> str:

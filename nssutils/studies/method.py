@@ -3,7 +3,6 @@
 import torch
 
 from nssutils import data, incremental, training
-from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import common, scores
 
@@ -34,5 +33,4 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = 0.
                 | {"first": bool(critical.by_class[0][layer][neuron]), "critical": bool(mask[neuron])}
                 | {"task_a": bool(task_a[neuron])}
             )
-    whole = {"accuracy": accuracy, "parameters": count_parameters(net), "images": len(loaded.y_test)}
-    return {"base": [whole], "neurons": rows}
+    return {"base": [common.whole(net, accuracy, len(loaded.y_test))], "neurons": rows}

@@ -47,10 +47,8 @@ def _curve(net: nn.Module, found: dict[str, Tensor], test: tuple, base: Tensor, 
     for share in rq1.SHARES:
         one = slicing.top_share(order, share)
         right = common.sliced_correct(net, one, *test, setting)
-        accuracy = {"accuracy": right.double().mean().item(), "right": answers.packed(right, base)}
-        rows.append(
-            {"method": "nnslicer", "at": share, "compression_rate": one.compression_rate(traced)} | accuracy
-        )  # fmt: skip
+        row = {"method": "nnslicer", "at": share, "compression_rate": one.compression_rate(traced)}
+        rows.append(row | answers.row(right, base))
     return rows
 
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from nssutils import attacks, data, detection, nnslicer, training
-from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import common, parts
 
@@ -43,7 +42,7 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
     test = loaded.x_test.to(training.device()), loaded.y_test
     accuracy = training.evaluate(net, *test, reduced=setting.reduced_evaluation)
     tables: dict[str, list[dict]] = {
-        "base": [{"accuracy": accuracy, "parameters": count_parameters(net), "images": len(loaded.y_test)}],
+        "base": [common.whole(net, accuracy, len(loaded.y_test))],
         **{name: [] for name in ("trees", "detection", "attacks", "failed")},
     }
     key = parts.key(net, setting, seed, loaded, theta=theta)

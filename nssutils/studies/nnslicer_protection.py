@@ -9,9 +9,8 @@ from torch import nn
 from tqdm import tqdm
 
 from nssutils import data, nnslicer, selection, training
-from nssutils.models import count_parameters
 from nssutils.settings import Setting
-from nssutils.studies import nnslicer_classes, parts
+from nssutils.studies import common, nnslicer_classes, parts
 from nssutils.studies.nnslicer_classes import TARGET, flow
 
 HIDDEN = 0.5  # share of each layer's synapses
@@ -66,7 +65,7 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
 
         parts.add(tables, "studies.nnslicer_protection.measure", [*key, method, size], attacked)
     whole = _judged(net, loaded)
-    base = {"accuracy": whole["accuracy"], "parameters": count_parameters(net), "images": len(loaded.y_test)}
+    base = common.whole(net, whole["accuracy"], len(loaded.y_test))
     return {"base": [base], "whole": [whole], **tables}
 
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from nssutils import data, freezing, nnslicer, pruning, slicing, training
-from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import common, nnslicer_classes, parts, scores
 from nssutils.studies.nnslicer_classes import TARGET, Worth, flow
@@ -111,8 +110,7 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, theta: float = nn
     todo += [(tuned, method) for method in ("nnslicer", "all classes", "weight")]
     for compute, what in tqdm(todo, desc="subsets, tuned", file=sys.stderr, mininterval=2):
         parts.add(tables, "studies.nnslicer_pruning.measure", [*key, what], partial(compute, what))
-    base = {"accuracy": _share(whole == loaded.y_test), "parameters": count_parameters(net)}
-    return {"base": [base | {"images": len(loaded.y_test)}], **tables}
+    return {"base": [common.whole(net, _share(whole == loaded.y_test), len(loaded.y_test))], **tables}
 
 
 def _by_channel(weight: Tensor) -> Tensor:

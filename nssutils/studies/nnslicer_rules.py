@@ -8,7 +8,6 @@ import torch
 from tqdm import tqdm
 
 from nssutils import data, nnslicer, training
-from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import common, nnslicer_classes, parts
 from nssutils.studies.nnslicer_classes import Worth, flow
@@ -83,8 +82,7 @@ def measure(setting: Setting, seed: int, loaded: data.Data, *, share: float = 0.
     for compute, what in tqdm(todo, desc="readings", unit="reading", file=sys.stderr, mininterval=2):
         parts.add(tables, "studies.nnslicer_rules.measure", [*key, what], partial(compute, *what))
     accuracy = training.evaluate(net, loaded.x_test, loaded.y_test)
-    base = {"accuracy": accuracy, "parameters": count_parameters(net), "images": len(loaded.y_test)}
-    return {"base": [base], **tables}
+    return {"base": [common.whole(net, accuracy, len(loaded.y_test))], **tables}
 
 
 def _named(classes: tuple[int, ...]) -> str:

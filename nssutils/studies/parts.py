@@ -53,7 +53,5 @@ def _read(file: Path) -> dict | None:
     if isinstance(content, dict) and content.keys() == {"found", "sha256"}:
         if digests.of([file.stem, content["found"]]) == content["sha256"]:
             return content["found"]
-    elif isinstance(content, dict) and all(isinstance(rows, list) for rows in content.values()):
-        return content  # of before there were digests
     files.set_aside(file, "is not what was written under its name")
     return None

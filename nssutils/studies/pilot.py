@@ -29,10 +29,8 @@ def measure_global(setting: Setting, seed: int, loaded: data.Data) -> dict:
     rows = []
     for metric, band, masks in banded(found.whole(), 0):
         right = common.sliced_correct(net, masks, x, y, setting)
-        accuracy = right.double().mean().item()
-        rows.append({"metric": metric, "band": band, "accuracy": accuracy, "right": answers.packed(right, base)})
-    whole = {"accuracy": base.double().mean().item(), "images": len(base), "right": answers.packed(base)}
-    return {"base": [whole], "masking": rows}
+        rows.append({"metric": metric, "band": band} | answers.row(right, base))
+    return {"base": [{"images": len(base)} | answers.row(base)], "masking": rows}
 
 
 def measure_categorywise(setting: Setting, seed: int, loaded: data.Data) -> dict:
@@ -46,12 +44,10 @@ def measure_categorywise(setting: Setting, seed: int, loaded: data.Data) -> dict
     for c in range(setting.n_classes):
         images, labels = x[y == c], y[y == c]
         whole = training.correct(net, images, labels, reduced=setting.reduced_evaluation)
-        accuracy = whole.double().mean().item()
-        base.append({"category": c + 1, "accuracy": accuracy, "images": len(whole), "right": answers.packed(whole)})
+        base.append({"category": c + 1, "images": len(whole)} | answers.row(whole))
         for metric, band, masks in banded(found.orders, c):
             right = common.sliced_correct(net, masks, images, labels, setting)
-            row = {"metric": metric, "band": band, "category": c + 1, "accuracy": right.double().mean().item()}
-            rows.append(row | {"right": answers.packed(right, whole)})
+            rows.append({"metric": metric, "band": band, "category": c + 1} | answers.row(right, whole))
     return {"base": base, "masking": rows}
 
 

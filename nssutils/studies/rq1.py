@@ -11,7 +11,6 @@ from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import answers, common, parts, scores
 
-THETAS = tuple(round(0.90 + 0.01 * i, 2) for i in range(10))
 # The paper's steps of 10%, and smaller ones near the whole: a straight line between two points at 90% and 100% is off
 # by as much as the leads that are told of a compression of 10%.
 SHARES = (*(round(0.1 * i, 1) for i in range(1, 10)), 0.925, 0.95, 0.975, 1.0)
@@ -62,7 +61,7 @@ def selections(
     """Every slice of Fig. 5 by method, metric, and theta or the top share."""
     whole, slices = found.whole(), {}
     for metric in metrics:
-        for theta in THETAS:
+        for theta in common.THETAS:
             slices["semantic", metric, theta] = found.semantic(metric, theta)
         for share in SHARES:
             slices["global", metric, share] = slicing.top_share(whole[metric], share)
@@ -79,17 +78,15 @@ def accuracies(
     for (method, metric, at), one in tqdm(slices.items(), desc="slices", unit="slice", file=sys.stderr, mininterval=2):
         right = common.sliced_correct(net, one, x_test, y_test, setting)
         rate = one.compression_rate(traced)
-        points.append({"method": method, "metric": metric, "at": at, "compression_rate": rate} | _accuracy(right, base))
+        points.append(
+            {"method": method, "metric": metric, "at": at, "compression_rate": rate} | answers.row(right, base)
+        )
         if (method, at) == ("semantic", 0.95):
             layers += [
                 {"metric": metric, "layer": name, "share": mask.double().mean().item()}
                 for name, mask in one.masks.items()
             ]
     return points, layers
-
-
-def _accuracy(right: Tensor, base: Tensor) -> dict:
-    return {"accuracy": right.double().mean().item(), "right": answers.packed(right, base)}
 
 
 def _deeparc(net: nn.Module, batch: Tensor, x_test: Tensor, y_test: Tensor, base: Tensor, setting: Setting) -> dict:
@@ -104,7 +101,7 @@ def _deeparc(net: nn.Module, batch: Tensor, x_test: Tensor, y_test: Tensor, base
         rate = max(0.0, 1 - count_parameters(slim) / count_parameters(net))
         right = training.correct(slim, x_test, y_test, reduced=setting.reduced_evaluation)
         removed.append(
-            {"threshold": threshold, "units": len(gone), "compression_rate": rate} | _accuracy(right, base)
+            {"threshold": threshold, "units": len(gone), "compression_rate": rate} | answers.row(right, base)
         )  # fmt: skip
     pairs = [{"unit": unit.name, "similarity": value} for unit, value in zip(found[1:], alike, strict=True)]
     return {"deeparc": pairs, "removed": removed}

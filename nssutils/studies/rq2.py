@@ -169,12 +169,10 @@ def _tested(
         if step in wanted:
             right = training.correct(net, *test, reduced=setting.reduced_evaluation)
             rate = 1 - pruning.survivors(net) / run.total
-            tests[step] = rate, right.double().mean().item()
+            row = answers.row(right, base)
+            tests[step] = rate, row["accuracy"]
             for tau in (tau for tau, at in stops.items() if at == step):
-                pruned.append(
-                    {"method": run.method, "tau": tau, "iterations": step, "compression_rate": rate}
-                    | {"accuracy": tests[step][1], "right": answers.packed(right, base)}
-                )
+                pruned.append({"method": run.method, "tau": tau, "iterations": step, "compression_rate": rate} | row)
             if finetune and step == stops[max(stops)]:
                 accuracy = _finetuned(run.start, pruning.masks(net), *scored, *test, setting, seed, finetune)
                 row = {"method": run.method, "images": len(scored[1]), "epochs": finetune, "accuracy": accuracy}

@@ -83,10 +83,10 @@ def measure(
             part = [*key, attack, name]
             parts.add(tables, "studies.rq3.measure", part, lambda step=step, attacked=attacked: step(attacked()))
     test, reduced = (loaded.x_test, loaded.y_test), setting.reduced_evaluation
-    base = {"accuracy": training.evaluate(net, *test, reduced=reduced), "parameters": count_parameters(net)}
+    base = training.evaluate(net, *test, reduced=reduced)
     accuracy = common.sliced_correct(net, chosen.critical, *test, setting).double().mean().item()
     return {
-        "base": [base | {"images": len(loaded.y_test)}],
+        "base": [common.whole(net, base, len(loaded.y_test))],
         "slices": [{"tolerance": tolerance} | common.described(chosen) | {"accuracy": accuracy}],
         **tables,
     }
@@ -216,7 +216,7 @@ def _search(
                 if is_common(repair) and done % steps == 0:
                     ra = training.evaluate(repair.net, moved["repair"], y, reduced=reduced)
                     effort.append({"lr": repair.lr, "epoch": done // steps, "ra": ra})
-        except freezing.FreezingError:  # too high a rate is what the search is to find out
+        except freezing.DivergedError:  # too high a rate is what the search is to find out
             repair.merit = 0.0
             return
         clean = training.evaluate(repair.net, x_held, y_held, reduced=reduced)

@@ -20,9 +20,9 @@ class Scores:
     curves: dict[str, ByLayer]  # CKA of each prefix of the ranking with the whole layer, float64 (n_classes, width)
     counts: Tensor  # images of each class, (n_classes,)
 
-    def semantic(self, metric: str, theta: float, step: int = 1) -> slicing.Slice:
+    def semantic(self, metric: str, theta: float) -> slicing.Slice:
         """The semantic slice at a threshold."""
-        return slicing.at_theta(self.curves[metric], self.orders[metric], theta, step)
+        return slicing.at_theta(self.curves[metric], self.orders[metric], theta)
 
     def whole(self) -> dict[str, ByLayer]:
         """Rankings over the whole dataset, {metric: {layer: (1, width)}}."""
@@ -69,7 +69,7 @@ def _read(file: Path, net: nn.Module) -> ByLayer | None:
     if not file.exists():
         return None
     try:
-        tensors, told = sealed.read(file, unsealed=set())
+        tensors, told = sealed.read(file)
     except sealed.SealError as error:
         files.set_aside(file, f"{error}")
         return None
@@ -78,8 +78,8 @@ def _read(file: Path, net: nn.Module) -> ByLayer | None:
     if {name: tensor.shape[-1:] for name, tensor in tensors.items()} != {name: (w,) for name, w in widths.items()}:
         files.set_aside(file, "is not of this network")
         return None
-    if told.get("of", file.stem) != file.stem:
-        files.set_aside(file, f"has the scores {told['of']}")
+    if told.get("of") != file.stem:
+        files.set_aside(file, f"has the scores {told.get('of')}")
         return None
     return tensors
 

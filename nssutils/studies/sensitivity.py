@@ -12,7 +12,6 @@ from torch import Tensor, fx, nn
 from tqdm import tqdm
 
 from nssutils import contribution, data, graphs, neurons, slicing, training
-from nssutils.models import count_parameters
 from nssutils.settings import Setting
 from nssutils.studies import common, parts, rq1, scores, sensitivity_combined
 
@@ -66,7 +65,7 @@ def measure(setting: Setting, seed: int, loaded: data.Data) -> dict:
         if reading not in (*sensitivity_combined.SCANS, "value of a channel"):
             slices |= _others(by_metric, metrics, y, rq1.SHARES[:: 4 if setting.preset == "smoke" else 1])
         for (method, metric, at), one in slices.items():
-            if method != "semantic" or at in rq1.THETAS:
+            if method != "semantic" or at in common.THETAS:
                 accuracy = right(net, one, *test, setting).double().mean().item()
                 points.append(
                     lead
@@ -82,8 +81,7 @@ def measure(setting: Setting, seed: int, loaded: data.Data) -> dict:
     key = parts.key(net, setting, seed, loaded)
     for reading, value in tqdm([("this book", ""), *varied], desc="readings", file=sys.stderr, mininterval=2):
         parts.add(found, "studies.sensitivity.measure", [*key, reading, value], partial(read, reading, value))
-    whole = {"accuracy": base.double().mean().item(), "parameters": count_parameters(net), "images": len(base)}
-    tables = {"base": [whole], **found}
+    tables = {"base": [common.whole(net, base.double().mean().item(), len(base))], **found}
     if setting.model == "mlp":
         tables["combined"] = sensitivity_combined.measure(net, x, y, _variants(net, x, y, plain, setting), setting)
     return tables
@@ -124,7 +122,7 @@ def _captum(net: nn.Module, x: Tensor, y: Tensor, n_classes: int, baseline: Tens
                 warnings.simplefilter("ignore")  # that it sets hooks and requires gradients
                 explained = LayerDeepLift(net, net.get_submodule(read_at[layer.site]))
                 part = explained.attribute(images, baseline.expand_as(images), target=c)
-            part = part.detach().double()
+            part = part.detach().double().movedim(layer.axis, 1)
             total[c] = (part.flatten(2).sum(2) if part.dim() > 2 else part).mean(0)
         found[name] = total
     return found
@@ -215,7 +213,11 @@ def weighted_masked(net: nn.Module, masks: slicing.Masks) -> Iterator[None]:
     activation, not past them as in neurons.masked."""
 
     def masked(mask: Tensor) -> Callable:
-        return lambda module, given, out: out * mask.to(out).view(1, -1, *[1] * (out.dim() - 2))
+        def hook(module: nn.Module, given: tuple, out: Tensor) -> Tensor:
+            channels_last = isinstance(module, nn.Linear)  # of tokens, too
+            return out * mask.to(out).view(-1, *[1] * (0 if channels_last else out.dim() - 2))
+
+        return hook
 
     hooks = [net.get_submodule(name).register_forward_hook(masked(mask)) for name, mask in masks.items()]
     try:

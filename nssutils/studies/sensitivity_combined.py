@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nssutils import slicing
 from nssutils.settings import Setting
-from nssutils.studies import common, rq1, scores
+from nssutils.studies import common, scores
 
 # How the ranked neurons are scanned for the shortest run that will do. Reading -> its values, this book's first.
 SCANS: dict[str, tuple[str, ...]] = {
@@ -83,4 +83,4 @@ def for_good(curve: Tensor) -> Tensor:
 
 def thetas(setting: Setting) -> tuple[float, ...]:
     """The thresholds of the slices among which is chosen."""
-    return rq1.THETAS[::3] if setting.preset == "smoke" else common.CANDIDATE_THETAS
+    return common.THETAS[::3] if setting.preset == "smoke" else common.CANDIDATE_THETAS

@@ -25,7 +25,8 @@ def your_shrunk(found: list[Result], label: str) -> HTML:
         row |= {"accuracy, whole (%)": interval(mine["accuracy"]), "extracted (%)": interval(mine["accuracy_left"])}
         table.append(row)
     caption = "What extraction leaves: parameters, an image's operations, and the accuracy before any training."
-    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2)
+    note = "Operations are those of convolutions and matrix products, without the products within attention."
+    return fragments.table(pd.DataFrame(table), label, caption, found, texts=2, note=note)
 
 
 @or_nothing
