@@ -171,6 +171,14 @@ def test_compared():
     assert (opinion.verdict, opinion.ours) == (rules.DIRECTION, "1 of 3 cases, 2 ≈")
 
 
+def test_why_more_cases_for_a_claim_than_against_can_contradict_it():
+    cases = [([0.05, 0.1, 0.12], ())] * 2 + [([-0.1] * 3, ())] + [([0.1, -0.1, 0.0], ())] * 4
+    opinion = rules.compared(cases, "cases", networks=3)
+    assert (opinion.ours, opinion.note) == (
+        "2 of 7 cases, 1 against, 4 ≈", "the contrary alone is told with all looked at together"
+    )  # fmt: skip
+
+
 def test_what_cannot_be_told_points_where_most_cases_do():
     """Not where most of those do that are told one by one."""
     one_by_one, level = [0.05, 0.1, 0.12], [-0.1, -0.3, 0.1]

@@ -154,7 +154,8 @@ def compared(
     if 1 in sure and yes > no:
         return Opinion(DIRECTION, 1, ours, paper, networks)
     if -1 in sure:
-        return Opinion(CONTRADICTED, -1, ours, paper, networks)
+        note = "the contrary alone is told with all looked at together" if yes > no else ""
+        return Opinion(CONTRADICTED, -1, ours, paper, networks, note)
     note = "told one by one, not all together" if yes + no else ""
     return Opinion(UNTOLD, int(np.sign(sum(signs))), ours, paper, networks, note)
 

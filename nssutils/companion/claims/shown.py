@@ -54,7 +54,7 @@ def claims_opening(judged: pd.DataFrame, label: str, picture: str) -> Markdown:
     partly = int((told["told"] < told["settings"]).sum())
     text = (
         f"Of the paper's {counts.sum()} claims, by the published results: {', '.join(parts)}. Of the {len(told)} that "
-        f"can be told, {partly} can be in part of their settings alone. Of the {others.sum()} claims of its peers and "
+        f"can be told, {partly} can only in some of their settings. Of the {others.sum()} claims of its peers and "
         f"this book: {beside}. [The ledger](claims) has each one."
     )
     legend = "A row is a claim, by its number in the ledger; a column is a setting, a network and its data."
