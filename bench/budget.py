@@ -75,7 +75,7 @@ def work(setting: settings.Setting) -> dict[str, Work]:
         "pilot_global": Work(evaluated=25 * 0.9 * test, exact=METRICS * scored),  # the first to ask for the scores
         "pilot_categorywise": Work(evaluated=25 * 0.9 * test),
         "rq1_slicing": Work(
-            evaluated=SLICED * 5 * (len(rq1.THETAS) + 2 * len(rq1.SHARES)) * test,
+            evaluated=SLICED * 5 * (len(common.THETAS) + 2 * len(rq1.SHARES)) * test,
             exact=2 * METRICS * (rq1.TIMED if setting.model != "mlp" else scored),
         ),
         "rq2_restructuring": Work(

@@ -29,7 +29,7 @@ else:
     found = scores.of(net, loaded.x_train[:200], loaded.y_train[:200])
 x, y = loaded.x_test[:IMAGES], loaded.y_test[:IMAGES]
 
-slices = [found.semantic(metric, theta) for metric in found.orders for theta in rq1.THETAS]
+slices = [found.semantic(metric, theta) for metric in found.orders for theta in common.THETAS]
 for ranking in (found.whole(), found.orders):
     slices += [slicing.top_share(order, share) for order in ranking.values() for share in rq1.SHARES]
 chosen = slices[:: len(slices) // SOME]

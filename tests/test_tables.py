@@ -12,7 +12,7 @@ from written import body, result
 
 from nssutils import NssError, contribution, files, settings
 from nssutils.companion import chapters, colours, figures, fragments, older, origins, results, tables
-from nssutils.studies import answers, pilot, rq1
+from nssutils.studies import answers, common, pilot, rq1
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -31,7 +31,7 @@ def slicing_result(seed=0, setting="alexnet-cifar10", base=0.8):
     """An RQ1 result whose semantic curve falls by half the compression rate, the others' by all of it."""
     points = []
     for metric in contribution.METRICS:
-        for theta in rq1.THETAS:
+        for theta in common.THETAS:
             rate = 10 * (1 - theta) - 0.05
             point = {"at": theta, "compression_rate": rate, "accuracy": base - rate / 2}
             points.append({"method": "semantic", "metric": metric} | point)

@@ -3,7 +3,7 @@
 import pytest
 from written import body, result
 
-from nssutils.companion import figures, results, tables
+from nssutils.companion import figures, tables
 from nssutils.companion.claims import judging
 from nssutils.companion.tables import nnslicer_applications as page
 
@@ -131,23 +131,6 @@ def test_the_applications_stand_beside_the_printed_numbers(here):
     assert rows[2][1] == "50.00 ± 0.00<br><small>paper 0</small>" and rows[6][1] == "50.00 ± 0.00"
     drawn = figures.nnslicer_fig3(pruning, "g")
     assert [len(ax.lines) for ax in drawn.axes] == [1 + 5 + 4, 1 + 5]
-
-
-def test_trees_of_before_the_readings_are_shown(here):
-    one = applied()["nnslicer_detection"]
-    rows = [row for row in one.tables["detection"] if row["against"] == "answer"]
-    rows = [row for row in rows if row["features"] != "synapses, all outputs"]
-    trees = [row for row in one.tables["trees"] if row["features"] != "synapses, all outputs"]
-    before = {"detection": [{key: row[key] for key in row if key != "against"} for row in rows], "trees": trees}
-    old = [result("nnslicer_detection", one.tables | before, 0, "resnet10-cifar10", "paper")]
-    old = [results.presented(each) for each in old]
-    tables.nnslicer_table4(old, "t")
-    rows = {row[0]: row[1:] for row in body(here, "t")[2:]}
-    assert rows["FGSM_8"][1:4] == ["0.50 / 0.20 / 0.30", "–", "0.50 / 0.50 / 0.30"]
-    tables.nnslicer_readings(old, "v")
-    assert body(here, "v")[2] == ["synapses", "0.50 / 0.20 / 0.30", "–"]
-    tables.nnslicer_trees(old, "w")
-    assert len(body(here, "w")) == 2 + 4
 
 
 def test_what_failed_is_named_and_smoke_has_nothing_printed_beside(here):
