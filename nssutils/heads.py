@@ -103,7 +103,7 @@ def extract(net: nn.Module, masks, x: Tensor, fold: bool = False) -> nn.Module:
     x: an example, a batch of any size, on which the small network and the masked one must agree. Raises
     RestructuringError where an attention or layer keeps nothing, or the two differ.
     """
-    masks = dict(getattr(masks, "masks", masks))
+    masks = neurons.of_each_layer(masks)
     neurons.check_masks(neurons.layers(net, x), masks)
     small = graphs.copied(net).eval()
     others = dict(masks)

@@ -125,8 +125,8 @@ def deeparc_repair(found: list[Result], label: str) -> Markdown:
     caption = "Accuracy (%) before and after the repair: on its adversarials, mixed with clean images, on test images."
     note = "The mixture is what the repair was trained on."
     if theirs:  # columns for it would make the table wider than a page
-        printed_ones = " before and ".join(theirs)
-        note += f" Of its ResNet-110, by the largest falls, DeepArc's public code prints {printed_ones} after."
+        first, last = theirs
+        note += f" DeepArc's public code prints {first} before and {last} after, of its ResNet-110 by the largest falls."
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=3, note=note)
 
 
