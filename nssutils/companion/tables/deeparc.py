@@ -126,7 +126,7 @@ def deeparc_repair(found: list[Result], label: str) -> Markdown:
     note = "The mixture is what the repair was trained on."
     if theirs:  # columns for it would make the table wider than a page
         first, last = theirs
-        note += f" DeepArc's public code prints {first} before and {last} after, of its ResNet-110 by the largest falls."
+        note += f" DeepArc's public code prints {first} before and {last} after: its ResNet-110, by the largest falls."
     return fragments.table(pd.DataFrame(table), label, caption, found, texts=3, note=note)
 
 
