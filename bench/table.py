@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-MINUTES = ("prefix_cka", "places", "deeplift", "extraction", "slices", "nnslicer", "small_maps")
+MINUTES = ("prefix_cka", "places", "deeplift", "extraction", "slices", "nnslicer", "small_maps", "bf16")
 ROWS = "NSS_BENCH_ROWS"  # names the file that `row` writes to, a line of JSON each
 
 

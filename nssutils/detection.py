@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from scipy import sparse
 from torch import Tensor, nn
 
-from nssutils import bars, neurons, nnslicer, readaptation, samples, training
+from nssutils import bars, neurons, nnslicer, readaptation, training
 from nssutils.errors import NssError
 
 if TYPE_CHECKING:  # seconds, for a few who need them
@@ -29,25 +29,21 @@ def pgd_l2(
 ) -> Tensor:
     """PGD within a Euclidean distance (Madry et al. 2017): steps of eps / 4 along the gradient itself, not its sign,
     so that few pixels change much. eps is the root mean square of the pixels' changes, to compare with other attacks;
-    x: images (N, C, H, W), or (N, F), in [0, 1]. The network is used in eval mode and left as it was. Raises
-    AttackError for images outside [0, 1].
+    x: images (N, C, H, W), or (N, F), in [0, 1]. As readaptation.fgsm otherwise.
     """
-    readaptation.check_images(x)
-    where, radius, y = next(net.parameters()).device, eps * x[0].numel() ** 0.5, samples.labels(y, len(x))
-    done = []
-    with neurons.evaluating(net), torch.enable_grad():
-        for images, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
-            images, labels = images.to(where), labels.to(where)
-            moved = images.clone()
-            for _ in range(steps):
-                moved.requires_grad_()
-                (gradient,) = torch.autograd.grad(F.cross_entropy(net(moved), labels, reduction="sum"), moved)
-                # A gradient of zero stays one.
-                length = gradient.flatten(1).norm(dim=1).clamp(min=1e-20).view(-1, *[1] * (x.dim() - 1))
-                change = moved.detach() + radius / 4 * gradient / length - images
-                moved = (images + torch.renorm(change, 2, 0, radius)).clamp(0, 1)
-            done.append(moved.to(x.device))
-    return torch.cat(done)
+    radius = eps * x[0].numel() ** 0.5
+
+    def attacked(images: Tensor, labels: Tensor) -> Tensor:
+        moved = images
+        for _ in range(steps):
+            along = readaptation.gradient(net, moved, labels, reduced)
+            # A gradient of zero stays one.
+            length = along.flatten(1).norm(dim=1).clamp(min=1e-20).view(-1, *[1] * (x.dim() - 1))
+            change = moved + radius / 4 * along / length - images
+            moved = (images + torch.renorm(change, 2, 0, radius)).clamp(0, 1)
+        return moved
+
+    return readaptation.by_batch(net, x, y, eps, batch_size, attacked)
 
 
 def features(net: nn.Module, x: Tensor, means: nnslicer.Profile, theta: float, kind: str) -> Tensor:

@@ -26,7 +26,7 @@ def fgsm(net: nn.Module, x: Tensor, y: Tensor, eps: float, batch_size: int = 250
     x: images (N, C, H, W) in [0, 1]; y: labels (N,). The network is used in eval mode; its parameters' gradients, its
     modes and torch's generator are left as they were. `reduced` is bf16 autocast, which some signs depend on.
     """
-    return _by_batch(net, x, y, eps, batch_size, lambda images, labels: _ascended(net, images, labels, eps, reduced))
+    return by_batch(net, x, y, eps, batch_size, lambda images, labels: _ascended(net, images, labels, eps, reduced))
 
 
 def pgd(
@@ -48,7 +48,7 @@ def pgd(
             adversarial = torch.minimum(torch.maximum(moved, images - eps), images + eps).clamp(0, 1)
         return adversarial
 
-    return _by_batch(net, x, y, eps, batch_size, attacked)
+    return by_batch(net, x, y, eps, batch_size, attacked)
 
 
 ATTACKS: dict[str, Callable[..., Tensor]] = {"fgsm": fgsm, "pgd": pgd}
@@ -198,7 +198,9 @@ def repairing(
     )  # fmt: skip
 
 
-def _by_batch(net: nn.Module, x: Tensor, y: Tensor, eps: float, batch_size: int, attack: Callable) -> Tensor:
+def by_batch(net: nn.Module, x: Tensor, y: Tensor, eps: float, batch_size: int, attack: Callable) -> Tensor:
+    """What attack(images, labels) makes of images x (N, C, H, W), or (N, F), in [0, 1] with labels y (N,), batch by
+    batch, the network in eval mode. Raises AttackError for images outside [0, 1] and for an eps that is not above 0."""
     if not eps > 0:
         raise AttackError(f"eps={eps!r} given, expected a distance above 0 for images in [0, 1].")
     check_images(x)
@@ -215,17 +217,19 @@ def _by_batch(net: nn.Module, x: Tensor, y: Tensor, eps: float, batch_size: int,
 
 def _ascended(net: nn.Module, x: Tensor, y: Tensor, distance: float, reduced: bool) -> Tensor:
     """x moved by `distance` along the sign of the loss's gradient, cut to [0, 1]."""
+    return (x + distance * gradient(net, x, y, reduced).sign()).clamp(0, 1)
+
+
+def gradient(net: nn.Module, x: Tensor, y: Tensor, reduced: bool = False) -> Tensor:
+    """The gradient of each image's cross-entropy in its pixels, as x (N, ...), for labels y (N,); the network as it is.
+    `reduced` is bf16 autocast. Raises TrainingError for outputs that are no logits of two classes at least."""
     x = x.detach().requires_grad_()
     with torch.enable_grad(), arithmetic.reduced(x.device, reduced):
-        logits = net(x.clone())  # forward() may overwrite what it is given
-        if logits.dim() != 2 or logits.shape[1] < 2:
-            raise AttackError(
-                f"the network gives {tuple(logits.shape)} for {len(x)} images, expected logits ({len(x)}, classes) of "
-                "two classes at least: by the cross-entropy of one output nothing moves."
-            )
+        # By the cross-entropy of one output nothing moves. A copy, since forward() may overwrite what it is given.
+        logits = training.checked(net(x.clone()))
         # The sum, so that an image's gradient does not depend on how many are in the batch.
-        (gradient,) = torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), x)
-    return (x + distance * gradient.sign()).detach().clamp(0, 1)
+        (found,) = torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), x)
+    return found
 
 
 @torch.no_grad()

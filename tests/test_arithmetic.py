@@ -91,3 +91,85 @@ def test_gradients_of_small_maps_are_as_exact_as_autocast_s(products):
     for exact, theirs, ours in zip(wanted, rounded, found, strict=True):
         assert ours.dtype == torch.float32
         assert (ours - exact).norm() <= 1.5 * (theirs - exact).norm() + 1e-6
+
+
+@pytest.fixture
+def without_bf16(monkeypatch):
+    """A processor without instructions for bf16; what it rounds for, by name."""
+    rounded, plain = [], arithmetic.by_rounding
+
+    def counted(function, *args):
+        rounded.append(function.__name__)
+        return plain(function, *args)
+
+    monkeypatch.setattr(arithmetic, "takes_bf16", lambda: False)
+    monkeypatch.setattr(arithmetic, "by_rounding", counted)
+    return rounded
+
+
+def exact(size: tuple[int, ...], values: int) -> torch.Tensor:
+    """Whole numbers up to `values`, whose products and sums fp32 has exactly, whatever the order."""
+    return torch.randint(-values, values + 1, size).float()
+
+
+def test_rounding_is_bf16_to_the_last_bit_where_the_order_of_sums_is_no_matter(without_bf16):
+    torch.manual_seed(0)
+    x, weight, bias = exact((5, 6, 7, 7), 3), exact((4, 6, 3, 3), 3), exact((4,), 3)
+    flat, square = exact((5, 9), 3), exact((4, 9), 3)
+    for function, args in (
+        (F.conv2d, (x, weight, bias, 2, 1)),
+        (F.linear, (flat, square)),
+        (F.linear, (flat, square, bias)),
+    ):
+        tensors = [each.requires_grad_() for each in args if isinstance(each, torch.Tensor)]
+
+        def outcome(context, function=function, args=args, tensors=tensors):
+            with context:
+                outputs = function(*args)
+            assert outputs.dtype == torch.bfloat16
+            torch.manual_seed(1)
+            return [outputs, *torch.autograd.grad((outputs * exact(outputs.shape, 2)).sum(), tensors)]
+
+        wanted = outcome(torch.autocast("cpu", torch.bfloat16))
+        for theirs, ours in zip(wanted, outcome(arithmetic.reduced(torch.device("cpu"))), strict=True):
+            assert theirs.dtype == ours.dtype and torch.equal(theirs, ours)
+    assert without_bf16 == ["conv2d", "linear", "linear"]
+
+
+def test_what_is_multiplied_is_rounded_before_and_the_sum_after(without_bf16):
+    # bf16 has 8 bits: 257 is 256 in it, and so is 256 + 1.
+    x, weight = torch.tensor([[257.0, 1.0]]), torch.tensor([[1.0, 1.0]])
+    with arithmetic.reduced(torch.device("cpu")):
+        assert F.linear(x, weight).item() == 256.0
+    assert F.linear(x, weight).item() == 258.0 and without_bf16 == ["linear"]
+
+
+def test_small_maps_and_a_whole_network_are_rounded_as_exactly_as_by_autocast(without_bf16, products):
+    net, x = small_maps(), torch.rand(5, 64, 8, 8)
+    wanted = net(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        theirs = net(x)
+    with arithmetic.reduced(torch.device("cpu")):
+        ours = net(x)
+    error, its = ((each.float() - wanted).abs().max() for each in (ours, theirs))
+    assert error <= 2 * its + 2**-8 * wanted.abs().max()
+    assert len(without_bf16) == 5 and without_bf16.count("counted") == len(products) == 1
+
+
+def test_nothing_is_rounded_where_bf16_is_taken_nor_in_another_precision(monkeypatch):
+    def forbidden(*_):
+        raise AssertionError("rounded")
+
+    monkeypatch.setattr(arithmetic, "by_rounding", forbidden)
+    x, weight = torch.rand(8, 16), torch.rand(4, 16)
+    with arithmetic.reduced(torch.device("cpu")):
+        monkeypatch.setattr(arithmetic, "takes_bf16", lambda: True)
+        assert F.linear(x, weight).dtype == torch.bfloat16
+        monkeypatch.setattr(arithmetic, "takes_bf16", lambda: False)
+        assert F.linear(x.double(), weight.double()).dtype == torch.float64
+        with pytest.raises(AssertionError, match="rounded"):
+            F.linear(x, weight)
+
+
+def test_it_is_asked_of_the_library_which_processor_this_is():
+    assert isinstance(arithmetic.takes_bf16(), bool)

@@ -104,8 +104,9 @@ def test_one_output_has_no_taylor_scores_and_no_attack():
     with pytest.raises(contribution.ContributionError, match="one output"):
         contribution.score(net, x, None, "taylor")
     assert contribution.score(net, x, None, "deeplift")["deeplift"]["0"].abs().sum() > 0
-    with pytest.raises(readaptation.AttackError, match=r"gives \(8, 1\)"):
-        readaptation.fgsm(net, x, torch.zeros(8, dtype=torch.int64), 0.1)
+    for attack in (readaptation.fgsm, readaptation.pgd, detection.pgd_l2):
+        with pytest.raises(training.TrainingError, match=r"gives \(8, 1\)"):
+            attack(net, x, torch.zeros(8, dtype=torch.int64), 0.1)
     for judged in (lambda: training.evaluate(net, x, torch.zeros(8)), lambda: reports.report(net, {}, x, [0] * 8)):
         with pytest.raises(NssError, match="two classes at least"):
             judged()
@@ -185,7 +186,8 @@ def test_the_samples_stay_what_a_network_overwrites_its_input():
     costs.flops(net, x)
     reports.report(net, {"a": torch.arange(6) < 4}, x, y)
     readaptation.fgsm(net, x, y, 0.1)
-    assert torch.equal(x, before)
+    moved = detection.pgd_l2(net, x, y, 0.1)
+    assert torch.equal(x, before) and not torch.equal(moved, x)
 
 
 def test_a_head_is_given_rows_where_they_are_its_own():
