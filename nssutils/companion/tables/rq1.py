@@ -144,8 +144,9 @@ def _lead(group: list[Result], metric: str, rate: float) -> str:
     if any(np.isnan(change) for change in changes):
         return "–"
     told = told_apart(changes, [images for _, images in leads if images is not None])
-    points = round(100 * float(np.mean(changes)), 1)
-    return marked(f"{points:+.1f}" if abs(points) < 10 else f"{points:+.0f}", told)
+    points = 100 * float(np.mean(changes))
+    # Nothing is rounded twice; tenths first, lest nothing has a sign.
+    return marked(f"{round(points, 1) + 0.0:+.1f}" if abs(points) < 9.95 else f"{points:+.0f}", told)
 
 
 @or_nothing
@@ -164,7 +165,7 @@ def rq1_layers(found: list[Result], label: str) -> Markdown:
                 {"setting": TITLES[setting], "metric": METRIC_TITLES[metric], "layers": len(mean)}
                 | {"first (%)": percent(mean.iloc[0]), "median (%)": percent(mean.median())}
                 | {"last (%)": percent(mean.iloc[-1])}
-                | {"trend with depth": "–" if len(mean) < 3 else f"{np.nanmean(trends):+.2f}"}
+                | {"trend with depth": "–" if len(mean) < 3 else f"{round(np.nanmean(trends), 2) + 0.0:+.2f}"}
             )
     caption = "Share of the neurons that the semantic slice at theta 0.95 keeps, by layer."
     note = (
