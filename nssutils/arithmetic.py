@@ -70,7 +70,7 @@ def by_product(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride=1, 
 def by_rounding(function: Callable, *args) -> Tensor:
     """function(*args) in bf16, computed in fp32: what is multiplied is rounded to bf16, the products are added up in
     fp32, the sums rounded. So do instructions for bf16, in another order; what stands in for them where there are none
-    takes up to twenty times as long (`bench/bf16.py`). Gradients are rounded alike."""
+    takes some fifteen times as long (`bench/bf16.py`). Gradients are rounded alike."""
     rounded = [each.bfloat16().float() if isinstance(each, Tensor) else each for each in args]
     with torch.autocast("cpu", enabled=False):
         return function(*rounded).bfloat16()

@@ -54,7 +54,8 @@ def processor() -> str:
 def certificates() -> dict[str, list[dict[str, str]]]:
     """{chapter, or "networks": [{code, processor, fingerprint, settings}]}, as `nss certify` has recorded them.
 
-    settings: the digest of those that the fingerprint was taken at; all from before it was recorded had the same.
+    processor: its kind, and whether it rounds to bf16 (arithmetic.by_rounding). settings: the digest of those that the
+    fingerprint was taken at; all from before it was recorded had the same.
 
     Raises NssError where the file is damaged.
     """

@@ -171,5 +171,9 @@ def test_nothing_is_rounded_where_bf16_is_taken_nor_in_another_precision(monkeyp
             F.linear(x, weight)
 
 
-def test_it_is_asked_of_the_library_which_processor_this_is():
-    assert isinstance(arithmetic.takes_bf16(), bool)
+def test_this_processor_rounds_where_its_library_does_not_take_bf16(monkeypatch):
+    rounded, plain = [], arithmetic.by_rounding
+    monkeypatch.setattr(arithmetic, "by_rounding", lambda *args: rounded.append(1) or plain(*args))
+    with arithmetic.reduced(torch.device("cpu")):
+        assert F.linear(torch.rand(8, 16), torch.rand(4, 16)).dtype == torch.bfloat16
+    assert bool(rounded) != torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from written import ORIGIN
 
-from nssutils import data, digests, settings, training
+from nssutils import NssError, arithmetic, data, digests, settings, training
 from nssutils.companion import certify, results, store, workflow
 from nssutils.studies import STUDIES, pilot
 
@@ -42,7 +42,7 @@ def test_what_computes_the_same_holds_and_what_does_not_is_stale(alone, monkeypa
         tables = original(setting, seed, loaded)
         return {name: list(rows) for name, rows in tables.items()}
 
-    def arithmetic(setting, seed, loaded):
+    def a_little_off(setting, seed, loaded):
         tables = original(setting, seed, loaded)
         tables["masking"][3]["accuracy"] += 1e-12
         return tables
@@ -59,7 +59,7 @@ def test_what_computes_the_same_holds_and_what_does_not_is_stale(alone, monkeypa
     results.save(first)  # as a long computation by the earlier code would lie there
     assert workflow.state(JOB) == "certified"
 
-    written_as(monkeypatch, "c", arithmetic)
+    written_as(monkeypatch, "c", a_little_off)
     assert "no earlier code's" in certify.certify()[1]
     results.save(first)
     assert workflow.state(JOB) == "stale"
@@ -134,3 +134,14 @@ def test_published_results_of_a_present_recipe_stand():
                 if not store.holds(result, setting, lambda setting: None):
                     fallen.append(f"{chapter}, {result.setting}, {result.preset}, seed {result.seed}")
     assert seen > 100 and not fallen
+
+
+def test_a_processor_that_rounds_to_bf16_is_another_kind(alone, monkeypatch):
+    """One code gives other sums there, which are no sign that it depends on something else."""
+    for takes, fingerprint in ((True, "f"), (False, "g")):
+        monkeypatch.setattr(arithmetic, "takes_bf16", lambda takes=takes: takes)
+        assert digests.certify("networks", "a", fingerprint, "s")
+    kinds = [each["processor"] for each in digests.certificates()["networks"]]
+    assert kinds == [digests.processor(), f"{digests.processor()}, bf16 by rounding"]
+    with pytest.raises(NssError, match=r"bf16 by rounding\) and now gives h"):
+        digests.certify("networks", "a", "h", "s")

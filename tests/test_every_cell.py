@@ -14,6 +14,7 @@ from nssutils.companion import tables
 
 PAPER = Path(__file__).parents[1] / "data" / "paper"
 TITLES = {"mlp-mnist": "MLP-MNIST", "mlp-fmnist": "MLP-FMNIST", "vgg16-cifar10": "VGG16-CIFAR10"}
+STUDENT = 4.302652729911275  # Student's t of three networks, for 95%
 SEEDS = {"mlp-fmnist": range(3), "vgg16-cifar10": range(2)}  # two networks have no interval
 ATTACKS = {"fgsm": "FGSM", "pgd": "PGD"}
 
@@ -26,7 +27,7 @@ def some(*what):
 def interval(values):
     """Mean and half of the 95% interval, in percent; of Student's t for three networks."""
     values = [100 * value for value in values]
-    half = f" ± {4.302652729911275 * stdev(values) / sqrt(3):.2f}" if len(values) == 3 else ""
+    half = f" ± {STUDENT * stdev(values) / sqrt(3):.2f}" if len(values) == 3 else ""
     return f"{fmean(values):.2f}{half}"
 
 
@@ -424,7 +425,7 @@ def test_rq1(here):
                            - max(at(setting, seed, method, metric, rate) for method in SELECTIONS[1:]))
                     for seed in range(3)
                 ]  # fmt: skip
-                half, mean = 4.302652729911275 * stdev(leads) / sqrt(3), fmean(leads)
+                half, mean = STUDENT * stdev(leads) / sqrt(3), fmean(leads)
                 row.append("≈" * (abs(mean) <= half) + (f"{mean:+.1f}" if abs(mean) < 9.95 else f"{mean:+.0f}"))
             expected.append([TITLES[setting], METRICS[metric], *row])
     assert shown(here, "leads") == expected
@@ -439,7 +440,7 @@ def test_rq1(here):
                 for seed in range(3)
             )
             cells = [f"{100 * value:.2f}" for value in (means[0], median(means), means[-1])]
-            expected.append([TITLES[setting], title, "4", *cells, f"{round(trend, 9) + 0.0:+.2f}"])
+            expected.append([TITLES[setting], title, "4", *cells, f"{trend:+z.2f}"])
     assert shown(here, "layers") == expected
 
     tables.rq1_seconds(found, "seconds")
@@ -610,7 +611,7 @@ def test_a_network_of_ones_own(here):
 # What the readings of slicing change
 
 READINGS = {("this book", ""): METRICS, ("step", "2"): METRICS, ("Ens", "layer"): ("ens",), ("scan", "last"): ("var",)}
-SHARES_LEFT_OUT = {0.005: "Table 4's", 0.03: "Table 5's"}
+TOLERANCES = (0.005, 0.03)  # of the slices for Table 4 and for Table 5
 
 
 def read(setting, seed):
@@ -623,16 +624,16 @@ def read(setting, seed):
     slices = [
         {"reading": reading, "value": value, "tolerance": tolerance, "metric": "taylor", "at": 0.9, "accuracy": 0.9,
          "compression_rate": some(setting, seed, reading, value, tolerance)}
-        for reading, value in READINGS for tolerance in SHARES_LEFT_OUT
+        for reading, value in READINGS for tolerance in TOLERANCES
     ]  # fmt: skip
     return result("sensitivity", {"points": points, "slices": slices}, seed, setting, "paper")
 
 
-def told(values, digits=2):
+def told(values):
     """A mean in points with its sign, marked where it cannot be told from nothing."""
     values = [100 * value for value in values]
-    level = abs(fmean(values)) <= 4.302652729911275 * stdev(values) / sqrt(3)
-    return "≈" * level + f"{fmean(values):+.{digits}f}"
+    level = abs(fmean(values)) <= STUDENT * stdev(values) / sqrt(3)
+    return "≈" * level + f"{fmean(values):+.2f}"
 
 
 def test_readings_of_slicing(here):
@@ -696,7 +697,7 @@ def test_readings_of_slicing(here):
     expected = []
     for setting in order:
         for key in READINGS:
-            left = [[some(setting, seed, *key, t) for seed in range(3)] for t in SHARES_LEFT_OUT]
+            left = [[some(setting, seed, *key, t) for seed in range(3)] for t in TOLERANCES]
             cells = [beside(interval(one), f"{share:.2f}") for one, share in zip(left, printed[setting], strict=True)]
             apart = fmean(abs(100 * fmean(one) - share) for one, share in zip(left, printed[setting], strict=True))
             expected.append([TITLES[setting], *key, *cells, f"{apart:.1f}"])

@@ -145,8 +145,7 @@ def _lead(group: list[Result], metric: str, rate: float) -> str:
         return "–"
     told = told_apart(changes, [images for _, images in leads if images is not None])
     points = 100 * float(np.mean(changes))
-    # Nothing is rounded twice; tenths first, lest nothing has a sign.
-    return marked(f"{round(points, 1) + 0.0:+.1f}" if abs(points) < 9.95 else f"{points:+.0f}", told)
+    return marked(f"{points:+z.1f}" if abs(points) < 9.95 else f"{points:+.0f}", told)  # +10, not +10.0
 
 
 @or_nothing
@@ -165,7 +164,7 @@ def rq1_layers(found: list[Result], label: str) -> Markdown:
                 {"setting": TITLES[setting], "metric": METRIC_TITLES[metric], "layers": len(mean)}
                 | {"first (%)": percent(mean.iloc[0]), "median (%)": percent(mean.median())}
                 | {"last (%)": percent(mean.iloc[-1])}
-                | {"trend with depth": "–" if len(mean) < 3 else f"{round(np.nanmean(trends), 2) + 0.0:+.2f}"}
+                | {"trend with depth": "–" if len(mean) < 3 else f"{np.nanmean(trends):+z.2f}"}
             )
     caption = "Share of the neurons that the semantic slice at theta 0.95 keeps, by layer."
     note = (
