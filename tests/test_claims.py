@@ -72,9 +72,17 @@ def test_a_tolerance_is_what_the_wording_leaves_open():
     assert rules.valued(estimate, 0.70, tolerance=0.1).verdict == rules.REPRODUCED
     assert rules.valued(estimate, 0.70, tolerance=0.05).verdict == rules.DIRECTION
     assert rules.at_most(estimate, 0.60, tolerance=0.03).verdict == rules.REPRODUCED
+    assert rules.at_most(estimate, 0.60, tolerance=0.03).paper == "read as at most 63.00 points"
     assert rules.at_most(estimate, 0.60).verdict == rules.CONTRADICTED
     assert rules.at_most(estimate, 0.62).verdict == rules.REPRODUCED
     assert rules.at_least(estimate, 0.62).verdict == rules.REPRODUCED
+    assert rules.at_least(estimate, 0.625).verdict == rules.CONTRADICTED
+    assert rules.at_least(estimate, 0.62).paper == "read as at least 62.00 points"
+
+
+def test_an_estimate_of_few_networks_has_no_interval():
+    assert rules.over_networks([0.1, 0.2, 0.3]).text() == "20.00 ± 24.84 points"
+    assert rules.over_networks([0.1, 0.2]).text() == "15.00 points"
 
 
 def test_below_no_effect_a_number_points_the_other_way():
@@ -148,20 +156,24 @@ def test_the_spread_of_settings_is_no_narrower_than_need_be(seed, apart):
 
 
 @pytest.mark.parametrize(
-    ("told", "verdict"),
+    ("told", "verdict", "tendency"),
     [
-        ([1, 1, 1, 0], rules.REPRODUCED),
-        ([1, 0, 0, 0], rules.DIRECTION),
-        ([1, 1, 1, -1], rules.DIRECTION),
-        ([1, -1], rules.CONTRADICTED),
-        ([2, 2, -1, 0, 0, 0, 0], rules.CONTRADICTED),  # sure of the contrary alone, all looked at together
-        ([0, 0], rules.UNTOLD),
-        ([], rules.UNTESTABLE),
+        ([1, 1, 1, 0], rules.REPRODUCED, 1),
+        ([1, 0], rules.REPRODUCED, 1),  # half of them
+        ([1, 0, 0, 0], rules.DIRECTION, 1),
+        ([1, 1, 1, -1], rules.DIRECTION, 1),
+        ([1, -1], rules.CONTRADICTED, -1),
+        ([2, 2, -1, 0, 0, 0, 0], rules.CONTRADICTED, -1),  # sure of the contrary alone, all looked at together
+        ([2, -2], rules.UNTOLD, 0),  # each told by itself, neither with both looked at
+        ([0, 0], rules.UNTOLD, 0),
+        ([], rules.UNTESTABLE, 0),
     ],
 )
-def test_what_is_told_of_cases(told, verdict):
-    case = {1: [0.1] * 3, 2: [0.05, 0.1, 0.12], -1: [-0.1] * 3, 0: [0.1, -0.1, 0.0]}
-    assert rules.compared([(case[sign], ()) for sign in told], "cases", networks=3).verdict == verdict
+def test_what_is_told_of_cases(told, verdict, tendency):
+    case = {1: [0.1] * 3, 2: [0.05, 0.1, 0.12], -1: [-0.1] * 3, -2: [-0.05, -0.1, -0.12], 0: [0.1, -0.1, 0.0]}
+    opinion = rules.compared([(case[sign], ()) for sign in told], "cases", networks=3)
+    assert (opinion.verdict, opinion.tendency) == (verdict, tendency)
+    assert bool(opinion.note) == (2 in map(abs, told) or not told)
 
 
 def test_compared():

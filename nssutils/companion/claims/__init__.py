@@ -2,10 +2,10 @@
 
 `ledger` has a row for each claim and setting, `overall` one for each claim. The rules are in `rules`, what a claim is
 judged by in `slicing`, `maintenance` and `peers`, one function a kind of claim; `shown`, `answers` and `drawn` are what
-the book has of it.
+the book has of it; `control` is what the rules make of the paper's own tables.
 """
 
-from nssutils.companion.claims import answers, drawn, rules, shown
+from nssutils.companion.claims import answers, control, drawn, rules, shown
 from nssutils.companion.claims.judging import (
     JOINTLY,
     Claim,
@@ -21,6 +21,6 @@ from nssutils.companion.claims.judging import (
 )  # fmt: skip
 
 __all__ = [
-    "JOINTLY", "Claim", "ClaimError", "answers", "at_hand", "at_preset", "claims", "drawn", "get", "ledger", "measured",
-    "overall", "published", "rules", "shown",
+    "JOINTLY", "Claim", "ClaimError", "answers", "at_hand", "at_preset", "claims", "control", "drawn", "get", "ledger",
+    "measured", "overall", "published", "rules", "shown",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -76,10 +76,13 @@ def measured(claim: Claim) -> str:
     return " ".join(inspect.getdoc(_judge(claim)).split("\n\n")[0].split())
 
 
-def ledger(found: Mapping[str, list[Result]], chapter: str | None = None) -> pd.DataFrame:
-    """A row for each claim (of a chapter) and setting: id, setting ("all" where a claim is about them together),
-    verdict, tendency, ours, paper, networks, note (rules.Opinion), preset."""
+def ledger(
+    found: Mapping[str, list[Result]], chapter: str | None = None, shown: Container[str] | None = None
+) -> pd.DataFrame:  # fmt: skip
+    """A row for each claim (of a chapter; decided by some tables and figures) and setting: id, setting ("all" where a
+    claim is about them together), verdict, tendency, ours, paper, networks, note (rules.Opinion), preset."""
     mine = [claim for claim in claims().values() if chapter in (None, claim.chapter)]
+    mine = [claim for claim in mine if shown is None or claim.shown in shown]
     return pd.DataFrame([row for claim in mine for row in _judged(claim, found)])
 
 

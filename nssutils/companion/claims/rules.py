@@ -99,7 +99,8 @@ def valued(estimate: Estimate, printed: float, null: float = 0.0, tolerance: flo
     side = 1 if printed >= null else -1
     if estimate.half == 0 and estimate.mean == null != printed:  # no effect at all, in any network
         return Opinion(CONTRADICTED, -1, estimate.text(), estimate.shown(printed, tolerance), estimate.networks)
-    near = abs(estimate.mean - printed) <= max(tolerance, 0 if np.isinf(estimate.half) else estimate.half)
+    off = round(abs(estimate.mean - printed), 12)
+    near = off <= max(tolerance, 0 if np.isinf(estimate.half) else estimate.half)
     return _opinion(
         estimate,
         side * (estimate.mean - null),
@@ -117,11 +118,10 @@ def at_most(estimate: Estimate, limit: float, tolerance: float = 0.0, printed: f
     return _opinion(estimate, limit + tolerance - estimate.mean, REPRODUCED, paper)
 
 
-def at_least(estimate: Estimate, limit: float, tolerance: float = 0.0, printed: float | None = None) -> Opinion:
+def at_least(estimate: Estimate, limit: float, printed: float | None = None) -> Opinion:
     """The claim: the quantity is no less than `limit`; as `at_most`."""
-    read = f"read as at least {estimate.shown(limit - tolerance)}"
-    paper = read if printed is None else estimate.shown(printed, tolerance)
-    return _opinion(estimate, estimate.mean - (limit - tolerance), REPRODUCED, paper)
+    paper = f"read as at least {estimate.shown(limit)}" if printed is None else estimate.shown(printed)
+    return _opinion(estimate, estimate.mean - limit, REPRODUCED, paper)
 
 
 def compared(
