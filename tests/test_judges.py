@@ -17,6 +17,7 @@ from nssutils.studies.pilot import BANDS, band_name
 
 SEEDS = range(3)
 VGG, MLP = "vgg16-cifar10", "mlp-mnist"
+CELL = ("setting", "measure", "method")  # of Tables 4 and 6
 
 
 def told(chapter, tables, setting=VGG, also=None):
@@ -32,6 +33,12 @@ def told(chapter, tables, setting=VGG, also=None):
 
 def signs(rows, names):
     return {name: rows.loc[name, "tendency"] for name in names}
+
+
+def printed(table, *keys):
+    """A table of the paper as its file has it: {cell's keys: number}."""
+    with (DATA / "paper" / f"table{table}.csv").open() as file:
+        return {tuple(row[key] for key in keys): float(row["value"]) for row in csv.DictReader(file)}
 
 
 # The pilot studies
@@ -149,6 +156,27 @@ def test_selections():
     assert signs(other, ("S5", "S6", "S15")) == {"S5": 1, "S6": 1, "S15": 1}
 
 
+def test_slices_that_all_leave_out_more_than_a_claim_speaks_of():
+    """Where these lose no more than it allows, a smaller compression would not either; else nothing is known of it."""
+
+    def larger(loss, of):
+        def tables(seed):
+            made = sliced(0.4, loss=loss if seed in of else 0.01)(seed)
+            kept = [row for row in made["points"] if seed not in of or row["compression_rate"] > 0.15]
+            return made | {"points": kept}
+
+        return told("rq1_slicing", tables).loc["S16"]
+
+    within, one, beyond, all_beyond = (
+        larger(loss, of) for loss, of in ((0.015, SEEDS), (0.013, {2}), (0.05, {2}), (0.05, SEEDS))
+    )
+    assert (within["verdict"], within["ours"][:4], within["networks"]) == (rules.REPRODUCED, "1.50", 3)
+    assert (one["verdict"], one["ours"][:4], one["networks"]) == (rules.REPRODUCED, "1.10", 3)
+    assert (beyond["verdict"], beyond["ours"], beyond["networks"]) == (rules.UNTOLD, "1.00 points", 2)
+    assert beyond["note"].endswith("in 2 of 3 networks the curves cover 10%")
+    assert (all_beyond["verdict"], all_beyond["note"]) == (rules.UNTESTABLE, "the curves do not cover 10%")
+
+
 def test_metrics():
     so, not_so = (told("rq1_slicing", sliced(0.1, 0.1, sign * 0.02, sign * 0.03)) for sign in (1, -1))
     assert signs(so, ("S14", "S22", "S23")) == {"S14": 1, "S22": 1, "S23": 1}
@@ -176,6 +204,51 @@ def test_depth_and_deeparc():
     low, high = (told("rq1_slicing", sliced(0.2, deeparc=(each, 0.0, 0.93)), "alexnet-cifar10") for each in (0.9, 0.99))
     assert signs(low, ("S28", "S29", "S38")) == {"S28": 1, "S29": 1, "S38": 1}
     assert high.loc["S29", "tendency"] == -1 and high.loc["S29", "ours"].startswith("0.99")
+
+
+def test_deeparc_and_the_seconds_as_section_5_2_prints_them():
+    """With its numbers as results its claims are reproduced; that what is redundant costs little is contradicted."""
+    seconds = {"avg": 5.4, "var": 5.5, "ens": 5.6, "deeplift": 30.9, "taylor": 6.2}
+    # The highest similarity; what goes above 0.99 and 0.95, and what accuracy is left.
+    deeparc = {
+        "alexnet-cifar10": (0.95, (0, 0.8952), (0.8797, 0.1094)), VGG: (0.999, *[(0.3206, 0.1484)] * 2),
+        "resnet101-cifar10": (0.999, *[(0.1068, 0.8477)] * 2), "vgg19-imagenet10": (0.97, *[(0, 0.9)] * 2),
+    }  # fmt: skip
+
+    def tables(setting, seed):
+        made = sliced(0.1)(seed)
+        base = (
+            max(value for (name, what, _), value in printed(4, *CELL).items() if (name, what) == (setting, "MA")) / 100
+        )
+        alike, *removed = deeparc.get(setting, (0.5, (0, base), (0, base)))
+        return made | {
+            "base": [{"accuracy": base, "images": 100, "parameters": 10}],
+            "deeparc": [{"unit": str(i), "similarity": each} for i, each in enumerate((alike - 0.3, alike))],
+            "removed": [
+                {"threshold": threshold, "units": int(gone > 0), "compression_rate": gone, "accuracy": left}
+                for threshold, (gone, left) in zip((0.99, 0.95), removed, strict=True)
+            ],
+            "seconds": [{"metric": metric, "images": 9, "seconds": each} for metric, each in seconds.items()],
+        }
+
+    names = ("mlp-mnist", "mlp-fmnist", *deeparc)
+    found = {"rq1_slicing": [result("rq1_slicing", tables(name, seed), seed, name, "paper")
+                             for name in names for seed in SEEDS]}  # fmt: skip
+    rows = claims.ledger(found, "rq1_slicing", ("rq1-deeparc", "rq1-seconds"))
+    rows = rows[rows["verdict"] != rules.UNTESTABLE]
+    short = rows[rows["verdict"] != rules.REPRODUCED].groupby("id")["setting"].agg(set)
+    assert short.to_dict() == {"D1": {VGG, "resnet101-cifar10"}}
+    said = rows.set_index(["id", "setting"])
+    assert said.loc[("S24", MLP), ["ours", "paper"]].tolist() == [
+        "4.98 ± 0.00 times", "4.98 times, give or take 1.25 times"
+    ]  # fmt: skip
+    assert said.loc[("S25", MLP), ["ours", "paper"]].tolist() == [
+        "1.15 ± 0.00 times", "1.15 times, give or take 0.25 times"
+    ]  # fmt: skip
+    assert said.loc[("S25", VGG), "paper"] == "read as at most 1.40 times"
+    assert said.loc[("S34", VGG), "ours"].split()[0] == said.loc[("S34", VGG), "paper"].split()[0]
+    assert said.loc[("S29", "alexnet-cifar10"), "paper"] == "0.95, give or take 0.005"
+    assert said.loc[("S31", "alexnet-cifar10"), "paper"] == "87.97 %, give or take 2 %"
 
 
 # RQ2
@@ -307,18 +380,12 @@ def test_new_classes():
     assert ours["I18"] == "1.10" and ours["I17"] == "2.00" and ours["I19"] == "0.01"
 
 
-def printed(table, *keys):
-    """A table of the paper as its file has it: {cell's keys: number}."""
-    with (DATA / "paper" / f"table{table}.csv").open() as file:
-        return {tuple(row[key] for key in keys): float(row["value"]) for row in csv.DictReader(file)}
-
-
 def test_the_papers_side_of_a_claim_is_worked_out_from_its_tables():
     """What stands beside ours, for every claim whose number is none of the text's, in plain Python from the cells."""
     names = ("mlp-mnist", "mlp-fmnist", "alexnet-cifar10", "vgg16-cifar10", "resnet101-cifar10", "vgg19-imagenet10")
-    table4 = printed(4, "setting", "measure", "method")
+    table4 = printed(4, *CELL)
     table5 = printed(5, "setting", "measure", "method", "attack")
-    table6 = printed(6, "setting", "measure", "method")
+    table6 = printed(6, *CELL)
     bands = [printed(table, "band", "metric") for table in (1, 2)]
     classes = [value for (band, _), value in printed(3, "band", "category").items() if band == "10-20"]
 

@@ -48,7 +48,7 @@ class Estimate:
 
     def shown(self, value: float, tolerance: float = 0.0) -> str:
         """Another value of the same quantity, for instance the paper's, with what its wording leaves open."""
-        give = f", give or take {self.shown(tolerance)}" if tolerance else ""
+        give = f", give or take {self.scale * tolerance:.3g} {self.unit}".rstrip() if tolerance else ""
         return f"{self.scale * value:.2f} {self.unit}".strip() + give
 
 
