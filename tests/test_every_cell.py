@@ -1,27 +1,52 @@
 """Every cell of the tables, worked out anew in plain Python from results whose numbers are all different."""
 
 import csv
-import random
 from itertools import pairwise
 from math import sqrt
-from pathlib import Path
 from statistics import fmean, median, stdev
 
 import pytest
-from written import body, result
+from distinct import (
+    ARCS,
+    ATTACKS,
+    BANDS,
+    CATEGORIES,
+    KEPT,
+    LAYERS,
+    METRICS,
+    NEARER,
+    OWN,
+    PAPER,
+    PILOTS,
+    PRUNED,
+    READINGS,
+    REPAIRS,
+    SEEDS,
+    SEEN,
+    SELECTIONS,
+    STUDENT,
+    TASKS,
+    TITLES,
+    TOLD,
+    TOLERANCES,
+    TRAINED,
+    WAYS,
+    applied,
+    arc,
+    masked,
+    own,
+    paper,
+    peer,
+    read,
+    repairs,
+    sliced,
+    some,
+    task,
+    taught,
+)  # fmt: skip
+from written import body
 
 from nssutils.companion import tables
-
-PAPER = Path(__file__).parents[1] / "data" / "paper"
-TITLES = {"mlp-mnist": "MLP-MNIST", "mlp-fmnist": "MLP-FMNIST", "vgg16-cifar10": "VGG16-CIFAR10"}
-STUDENT = 4.302652729911275  # Student's t of three networks, for 95%
-SEEDS = {"mlp-fmnist": range(3), "vgg16-cifar10": range(2)}  # two networks have no interval
-ATTACKS = {"fgsm": "FGSM", "pgd": "PGD"}
-
-
-def some(*what):
-    """A share, another one for whatever it is of."""
-    return random.Random(repr(what)).uniform(0.2, 0.8)
 
 
 def interval(values):
@@ -29,13 +54,6 @@ def interval(values):
     values = [100 * value for value in values]
     half = f" ± {STUDENT * stdev(values) / sqrt(3):.2f}" if len(values) == 3 else ""
     return f"{fmean(values):.2f}{half}"
-
-
-def paper(number, **cell):
-    """The value that a table of the paper prints for a cell."""
-    with (PAPER / f"table{number}.csv").open(newline="") as file:
-        (found,) = [row["value"] for row in csv.DictReader(file) if cell.items() <= row.items()]
-    return float(found)
 
 
 def beside(ours, theirs):
@@ -48,33 +66,6 @@ def shown(here, label):
 
 
 # RQ3
-
-REPAIRS = {"full": "full training", "deeparc": "DeepArc", "nss": "NeuSemSlice", "nss+deeparc": "NeuSemSlice + DeepArc"}
-RATES = {0: 0.001, 1: 0.002, 2: 0.001}
-
-
-def repairs(setting, seed):
-    rows = [
-        {"attack": attack, "method": method, "lr": RATES[seed], "units": None}
-        | {column: some(setting, seed, attack, method, column) for column in ("tpr", "ra", "raa", "clean", "robust")}
-        for attack in ATTACKS for method in REPAIRS
-    ]  # fmt: skip
-    attacks = [
-        {"attack": attack} | {column: some(setting, seed, attack, column) for column in ("eps", "left", "robust")}
-        for attack in ATTACKS
-    ]
-    times = [
-        {"method": method, "steps": 5, "seconds": some(setting, seed, method, turn)}
-        for method in REPAIRS for turn in range(2)
-    ]  # fmt: skip
-    effort = [
-        {"attack": attack, "method": method, "lr": 0.003, "epoch": epoch,
-         "ra": some(setting, seed, attack, method, epoch)}
-        for attack in ATTACKS for method in REPAIRS for epoch in range(1, 25)
-    ]  # fmt: skip
-    base = [{"accuracy": some(setting, seed, "base"), "parameters": 1000}]
-    content = {"base": base, "attacks": attacks, "repairs": rows, "times": times, "effort": effort}
-    return result("rq3_readaptation", content, seed, setting, "paper")
 
 
 def time_of_full(setting, method):
@@ -162,35 +153,6 @@ def test_rq3(here):
 
 
 # RQ4
-
-TASKS = {
-    "original": "Original", "retrain": "Retrain", "replay5": "Replay 5%", "replay10": "Replay 10%",
-    "replay100": "Replay 100%", "deeparc": "DeepArc", "nss": "NeuSemSlice",
-    "nss+replay10": "NeuSemSlice + Replay 10%", "random": "a random slice instead",
-}  # fmt: skip
-SHARES = ("a", "b", "a_told", "b_told", "a_untold", "b_untold", "trained")
-NEARER = {"mlp-fmnist": "last", "vgg16-cifar10": "first"}
-
-
-def task(setting, seed, task_a, method, column):
-    """What is measured: in the half that is to be taken the first rows are the paper's."""
-    measure = {("original", "a"): "A", ("retrain", "b"): "B"}.get((method, column))
-    if measure and task_a == NEARER[setting]:
-        return paper(6, method=method, setting=setting, measure=measure) / 100
-    value = some(setting, seed, task_a, method, column)
-    return value if column in SHARES else round(100_000 * value) if column != "seconds" else value
-
-
-def taught(setting, seed):
-    rows = [
-        {"task_a": task_a, "method": method}
-        | {column: task(setting, seed, task_a, method, column) for column in (*SHARES, "images", "stored", "seconds")}
-        for task_a in ("first", "last")
-        for method in TASKS
-        if not (method == "deeparc" and setting == "mlp-fmnist")  # nothing is redundant there
-    ]
-    content = {"base": [{"accuracy": 0.9, "parameters": 10}], "methods": rows}
-    return result("rq4_incremental", content, seed, setting, "paper")
 
 
 @pytest.mark.parametrize("which", ["nearer", "other"])
@@ -284,25 +246,6 @@ def test_rq4(here):
 
 # The pilot studies
 
-BANDS = {f"{low}-{low + 10}": f"{low}% → {low + 10}%" for low in range(0, 50, 10)}
-METRICS = {"avg": "Avg", "var": "Var", "ens": "Ens", "deeplift": "DeepLIFT", "taylor": "Taylor"}
-CATEGORIES = (1, 4, 7, 10)
-PILOTS = ("mlp-mnist", "vgg16-cifar10")  # the paper's tables are of the second
-
-
-def masked(setting, seed, categories=(None,)):
-    rows = [
-        {"metric": metric, "band": band, "accuracy": some(setting, seed, metric, band, category)}
-        | ({} if category is None else {"category": category})
-        for category in categories for metric in METRICS for band in BANDS
-    ]  # fmt: skip
-    base = [
-        {"accuracy": some(setting, seed, "base", category)} | ({} if category is None else {"category": category})
-        for category in categories
-    ]
-    chapter = "pilot_global" if categories == (None,) else "pilot_categorywise"
-    return result(chapter, {"base": base, "masking": rows}, seed, setting, "paper")
-
 
 @pytest.mark.parametrize("number, categories", [(1, (None,)), (2, CATEGORIES)])
 def test_tables_1_and_2(here, number, categories):
@@ -355,35 +298,6 @@ def test_falls(here):
 
 
 # RQ1
-
-SELECTIONS = ("semantic", "global", "category-wise")
-LAYERS = ("b", "a", "c", "d")  # by depth, not by name
-
-
-def sliced(setting, seed):
-    """Curves with points at 5%, 15% ... 85%: at 10% is the mean of the first two."""
-    points = [
-        {"method": method, "metric": metric, "at": 0.5, "compression_rate": (2 * i + 1) / 20,
-         "accuracy": some(setting, seed, method, metric, i)}
-        for method in SELECTIONS for metric in METRICS for i in range(9)
-    ]  # fmt: skip
-    layers = [
-        {"metric": metric, "layer": layer, "share": some(setting, seed, metric, layer)}
-        for metric in METRICS for layer in LAYERS
-    ]  # fmt: skip
-    seconds = [{"metric": metric, "seconds": some(setting, seed, metric, "seconds")} for metric in METRICS]
-    deeparc = [{"unit": unit, "similarity": some(setting, seed, unit)} for unit in "bcd"]
-    # Of three networks the second loses nothing at 0.99.
-    removed = [
-        {"threshold": threshold, "units": units, "compression_rate": 0.3 * (units > 0),
-         "accuracy": some(setting, seed, "removed", threshold)}
-        for threshold, units in ((0.99, (2, 0, 1)[seed]), (0.95, 3))
-    ]  # fmt: skip
-    content = {
-        "base": [{"accuracy": some(setting, seed, "base"), "parameters": 1_234_567}],
-        "points": points, "layers": layers, "seconds": seconds, "deeparc": deeparc, "removed": removed,
-    }  # fmt: skip
-    return result("rq1_slicing", content, seed, setting, "paper")
 
 
 def at(setting, seed, method, metric, rate):
@@ -473,41 +387,6 @@ def test_rq1(here):
 
 # DeepArc
 
-ARCS = {"resnet44-cifar10": "ResNet44-CIFAR10", "resnet110-cifar10": "ResNet110-CIFAR10"}
-TRAINED = {"full": "everything", "threshold": "changed and not redundant", "drop": "largest falls, DeepArc's loss"}
-
-
-def arc(setting, seed):
-    modularity = [
-        {"blocks": 54, "n_classes": classes, "images": images, "accuracy": some(setting, seed, classes, images),
-         "kind": kind, "threshold": threshold, "share": some(setting, seed, classes, images, threshold, kind)}
-        for classes, images in ((10, 48_000), (2, 9_600)) for threshold in (0.95, 0.99)
-        for kind in ("biased", "debiased")
-    ]  # fmt: skip
-    edited = [
-        {"what": what, "blocks": count, "units": "x", "accuracy": some(setting, seed, what, count),
-         "parameters": round(1e6 * some(setting, seed, what, count, "parameters"))}
-        for what in ("removed", "added") for count in (1, 2)
-    ]  # fmt: skip
-    search = [
-        {"size": size, "draw": draw, "units": "", "held": some(setting, seed, size, draw, "held"),
-         "accuracy": some(setting, seed, size, draw)}
-        for size in (1, 4) for draw in range(5)
-    ]  # fmt: skip
-    repair = [
-        {"attack": attack, "method": method, "eps": 0.03, "lr": 0.01, "names": "",
-         "units": None if method == "full" else 5 + seed}
-        | {column: some(setting, seed, attack, method, column)
-           for column in ("left", "repaired", "mix_before", "mix", "clean")}
-        for attack in ATTACKS for method in TRAINED
-    ]  # fmt: skip
-    base = [
-        {"accuracy": some(setting, seed, "base"), "images": 10_000, "blocks": 54,
-         "parameters": round(1e6 * some(setting, seed, "parameters"))}
-    ]  # fmt: skip
-    content = {"base": base, "similarities": [], "modularity": modularity, "edited": edited, "search": search}
-    return result("deeparc", content | {"repair": repair}, seed, setting, "paper")
-
 
 def test_deeparc(here):
     seeds = {"resnet44-cifar10": range(3), "resnet110-cifar10": range(2)}
@@ -568,24 +447,6 @@ def test_deeparc(here):
 
 # A network of one's own
 
-OWN = {"resnet18-cifar10": "ResNet18-CIFAR10", "vit-cifar10": "ViT-CIFAR10"}
-WAYS = {
-    "repaired": {"before": "nothing", "all": "all", "critical": "those that connect critical neurons"},
-    "extended": {"all": "all", "outside": "those that the slice does not need"},
-}
-TOLD = {"repaired": ("trained", "accuracy", "attacked"), "extended": ("trained", "old_told", "old", "new")}
-
-
-def own(setting, seed):
-    def shares(names, *what):
-        return {name: some(setting, seed, *what, name) for name in names}
-
-    shrunk = {"metric": "taylor", "theta": 0.9, "parameters": 10**9, "operations": 10**10}
-    shrunk |= {f"{what}_left": round(some(setting, seed, what) * shrunk[what]) for what in ("parameters", "operations")}
-    content = {"base": [{"accuracy": 0.5}], "shrunk": [shrunk | shares(("accuracy", "accuracy_left"))]}
-    content |= {which: [{"way": way} | shares(TOLD[which], which, way) for way in ways] for which, ways in WAYS.items()}
-    return result("your_model", content, seed, setting, "quick")
-
 
 def test_a_network_of_ones_own(here):
     found = [own(setting, seed) for setting in OWN for seed in range(3)]
@@ -609,24 +470,6 @@ def test_a_network_of_ones_own(here):
 
 
 # What the readings of slicing change
-
-READINGS = {("this book", ""): METRICS, ("step", "2"): METRICS, ("Ens", "layer"): ("ens",), ("scan", "last"): ("var",)}
-TOLERANCES = (0.005, 0.03)  # of the slices for Table 4 and for Table 5
-
-
-def read(setting, seed):
-    points = [
-        {"reading": reading, "value": value, "method": method, "metric": metric, "at": 0.5,
-         "compression_rate": (2 * i + 1) / 20, "accuracy": some(setting, seed, reading, value, method, metric, i)}
-        for (reading, value), metrics in READINGS.items() for metric in metrics for method in SELECTIONS
-        if reading != "scan" or method == "semantic" for i in range(9)
-    ]  # fmt: skip
-    slices = [
-        {"reading": reading, "value": value, "tolerance": tolerance, "metric": "taylor", "at": 0.9, "accuracy": 0.9,
-         "compression_rate": some(setting, seed, reading, value, tolerance)}
-        for reading, value in READINGS for tolerance in TOLERANCES
-    ]  # fmt: skip
-    return result("sensitivity", {"points": points, "slices": slices}, seed, setting, "paper")
 
 
 def told(values):
@@ -705,58 +548,6 @@ def test_readings_of_slicing(here):
 
 
 # NNSlicer
-
-KEPT = ("kept", "measured again")
-PRUNED = {"nnslicer": "NNSlicer, these classes", "all classes": "NNSlicer, all classes", "weight": "weight",
-          "channel": "channel"}  # fmt: skip
-SEEN = ("synapses", "inner synapses", "synapses, all outputs", "neurons", "feature map")
-
-
-def peer(name):
-    """A number that is read off NNSlicer's figures."""
-    with (PAPER / "nnslicer_numbers.csv").open(newline="") as file:
-        return next((f"{float(row['value']):g}" for row in csv.DictReader(file) if row["id"] == name), None)
-
-
-def applied(seed):
-    pruned = [
-        {"classes": classes, "n_classes": 2, "method": method, "statistics": kept, "share": share,
-         "accuracy": some(seed, classes, method, kept, share)}
-        for classes in ("0+1", "2+3") for method in PRUNED for kept in KEPT for share in (0.3, 0.5, 0.55, 0.8)
-    ]  # fmt: skip
-    pruned += [  # two thetas, whose slices are of another size for each subset
-        {"classes": classes, "n_classes": 2, "method": "semantic", "statistics": kept,
-         "share": some(seed, classes, theta), "accuracy": some(seed, classes, "semantic", kept, theta)}
-        for classes in ("0+1", "2+3") for kept in KEPT for theta in (0.9, 0.8)
-    ]  # fmt: skip
-    tuned = [
-        {"method": method, "share": share, "before": some(seed, method, share, "before"),
-         "accuracy": some(seed, method, share)}
-        for method in ("nnslicer", "all classes", "weight") for share in (0.8, 0.5)
-    ]  # fmt: skip
-    protection = [
-        {"method": method, "images": images, "before": 0.1, "before_target": 0.1,
-         "accuracy": some(seed, method, images, "all"), "target": some(seed, method, images)}
-        for method in ("nnslicer", "all classes", "weight", "random", "everything") for images in (48_000, 10_000)
-    ]  # fmt: skip
-    detection = [
-        {"attack": attack, "features": kind, "against": against, "misled": 40}
-        | {measure: some(seed, attack, kind, against, measure) for measure in ("precision", "recall", "f1")}
-        for attack in ("FGSM_8", "FGSM_2") for kind in SEEN for against in ("answer", "label")
-    ]  # fmt: skip
-    attacks = [
-        {"attack": attack, "images": 50, "misled": 10 + 10 * seed, "seconds": 1.0} for attack in ("FGSM_8", "FGSM_2")
-    ]
-    trees = [
-        {"features": kind, "normal": 1000, "nodes": round(100 * some(seed, kind, "nodes")), "wrong": some(seed, kind)}
-        for kind in SEEN
-    ]
-    rows = {
-        "nnslicer_pruning": {"pruned": pruned, "tuned": tuned},
-        "nnslicer_protection": {"protection": protection},
-        "nnslicer_detection": {"detection": detection, "attacks": attacks, "trees": trees, "failed": []},
-    }
-    return {chapter: result(chapter, one, seed, "resnet10-cifar10", "paper") for chapter, one in rows.items()}
 
 
 def test_nnslicers_applications(here):
