@@ -50,24 +50,23 @@ def control_table(label: str) -> HTML:
     short = settled[settled["verdict"] != rules.REPRODUCED]
     table = [
         {
-            "claim": f"**{name}** {get(name).claim}",
-            "by the paper's own cells": "<br>".join(
-                f"{rules.SYMBOLS[one.verdict]} {NAMES[one.setting]}: {one.ours.replace(' ± 0.00', '')}"
-                for one in mine.itertuples()
-            ),
+            "claim": f"**{one.id}**" + (f" {get(one.id).claim}" if first else ""),
+            "where": f"{rules.SYMBOLS[one.verdict]} {NAMES[one.setting]}",
+            "by the paper's own cells": one.ours.replace(" ± 0.00", ""),
         }
-        for name, mine in short.groupby("id", sort=False)
+        for one, first in zip(short.itertuples(), ~short["id"].duplicated(), strict=True)
     ]
-    whole = settled["id"].nunique()
+    whole, fallen = settled["id"].nunique(), short["id"].nunique()
     caption = (
-        f"A control: of {whole} claims that the paper's tables decide, these {len(table)} are not reproduced by its "
-        "own cells."
+        f"A control: of {whole} claims that the paper's tables decide, these {fallen} are not reproduced by its own "
+        "cells."
     )
     note = (
-        "The cells of Tables 1, 2 and 4 to 6 are judged as if they were those of three networks that are just alike. "
-        f"The other {whole - len(table)} claims are reproduced by them wherever they can be judged."
+        "The cells of Tables 1, 2 and 4 to 6 are judged as if they were those of three networks that are just alike; ≈ "
+        "counts those that are equal. "
+        f"The other {whole - fallen} claims are reproduced by them wherever they can be judged."
     )
-    return fragments.table(pd.DataFrame(table), label, caption, [], texts=2, note=note)
+    return fragments.table(pd.DataFrame(table), label, caption, [], texts=3, note=note)
 
 
 def _printed() -> Iterator[tuple[str, str, dict]]:
