@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 from math import sqrt
 from statistics import fmean, median, stdev
@@ -237,6 +238,8 @@ def test_stars(here):
         "VGG16\npaper, n = 3\n> 0.99 in 2 of 3: 30% left out", "VGG16\npaper, n = 3\n> 0.95: 30% left out"
     ]  # fmt: skip
     assert f"what DeepArc leaves in {len(ahead)} of 2 cases" in alt(here, "f")
+    made_of = json.loads((here / "_generated" / "f.origins.json").read_text())
+    assert made_of == [f"data/results/rq1_slicing/paper/vgg16-cifar10/seed{seed}.json" for seed in range(3)]
 
 
 def test_courses_of_pruning(here):
@@ -380,6 +383,9 @@ def test_pruned_by_nnslicer(here):
         near(printed, by_eye if kept == "kept" else [])
         best.append(f"statistics {kept}: {max(half_way, key=half_way.get)}")
     assert alt(here, "f") == f"With half of the synapses pruned the most accuracy is left by, {'; '.join(best)}."
+    for other in ({"preset": "smoke"}, {"setting": "vgg16-cifar10"}):  # of which nothing is printed
+        axes = figures.nnslicer_fig3([replace(one, **other) for one in found], "f").axes
+        assert not any(key[3] for ax in axes for key, *_ in marks(ax.lines))
 
 
 def test_similarities(here):
