@@ -3,7 +3,7 @@
 import csv
 from itertools import pairwise
 from math import sqrt
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 
 import pytest
 from distinct import (
@@ -24,7 +24,6 @@ from distinct import (
     SEEDS,
     SEEN,
     SELECTIONS,
-    STUDENT,
     TASKS,
     TITLES,
     TOLD,
@@ -33,6 +32,7 @@ from distinct import (
     WAYS,
     applied,
     arc,
+    half,
     masked,
     own,
     paper,
@@ -52,8 +52,8 @@ from nssutils.companion import tables
 def interval(values):
     """Mean and half of the 95% interval, in percent; of Student's t for three networks."""
     values = [100 * value for value in values]
-    half = f" ± {STUDENT * stdev(values) / sqrt(3):.2f}" if len(values) == 3 else ""
-    return f"{fmean(values):.2f}{half}"
+    spread = f" ± {half(values):.2f}" if len(values) == 3 else ""
+    return f"{fmean(values):.2f}{spread}"
 
 
 def beside(ours, theirs):
@@ -339,8 +339,8 @@ def test_rq1(here):
                            - max(at(setting, seed, method, metric, rate) for method in SELECTIONS[1:]))
                     for seed in range(3)
                 ]  # fmt: skip
-                half, mean = STUDENT * stdev(leads) / sqrt(3), fmean(leads)
-                row.append("≈" * (abs(mean) <= half) + (f"{mean:+.1f}" if abs(mean) < 9.95 else f"{mean:+.0f}"))
+                mean = fmean(leads)
+                row.append("≈" * (abs(mean) <= half(leads)) + (f"{mean:+.1f}" if abs(mean) < 9.95 else f"{mean:+.0f}"))
             expected.append([TITLES[setting], METRICS[metric], *row])
     assert shown(here, "leads") == expected
 
@@ -475,7 +475,7 @@ def test_a_network_of_ones_own(here):
 def told(values):
     """A mean in points with its sign, marked where it cannot be told from nothing."""
     values = [100 * value for value in values]
-    level = abs(fmean(values)) <= STUDENT * stdev(values) / sqrt(3)
+    level = abs(fmean(values)) <= half(values)
     return "≈" * level + f"{fmean(values):+.2f}"
 
 

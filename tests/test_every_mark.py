@@ -4,8 +4,7 @@ import json
 import re
 from dataclasses import replace
 from itertools import pairwise
-from math import sqrt
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 
 import numpy as np
 import pytest
@@ -25,11 +24,11 @@ from distinct import (
     REPAIRS,
     SEEDS,
     SELECTIONS,
-    STUDENT,
     TASKS,
     TITLES,
     applied,
     arc,
+    half,
     masked,
     own,
     paper,
@@ -73,16 +72,12 @@ def marks(lines, names=None):
 
 
 def near(found, expected):
-    """Whether marks are those expected, in any order."""
+    """Marks are those expected, in any order."""
 
     def ordered(each):
         return sorted((name, [round(x, 6) for x in xs], [round(y, 6) for y in ys]) for name, xs, ys in each)
 
     assert ordered(found) == ordered(expected)
-
-
-def half(values):
-    return STUDENT * stdev(values) / sqrt(3)
 
 
 def alt(here, label):
@@ -245,13 +240,14 @@ def test_stars(here):
 def test_courses_of_pruning(here):
     found = [prunings(setting, seed) for setting in ("mlp-fmnist", "vgg16-cifar10") for seed in range(2)]
     drawn = figures.rq2_curves(found, "f")
-    (alone, first, stop), most = (key for key in named(drawn)), []
+    key, most = {name: each for each, name in named(drawn).items()}, []
+    stop = key["where the stop rule ends it"]
     axes = iter(drawn.axes)
     for setting in ("mlp-fmnist", "vgg16-cifar10"):
         ahead = 0
         for pruner in PRUNERS:
             expected, both = [], {}
-            for prefix, (colour, dashes, *_) in (("", alone), ("nss+", first)):
+            for prefix, (colour, dashes, *_) in (("", key["alone"]), ("nss+", key["sliced first"])):
                 method = prefix + pruner
                 ys = [
                     100 * fmean(some(setting, seed, method, i) for seed in range(2 if i < 2 else 1)) for i in range(3)
@@ -272,6 +268,7 @@ def test_repairs(here):
     drawn = figures.rq3_shares(found, "f")
     names, ahead = named(drawn), []
     solid = {name: key for key, name in names.items()}
+    assert not solid["on adversarials trained on (RA)"][3] and solid["on new ones (RAA)"][3]  # filled, hollow
     for ax, (setting, seeds) in zip(drawn.axes, SEEDS.items(), strict=False):
         expected, highest = [], {}
         for method, title in REPAIRS.items():

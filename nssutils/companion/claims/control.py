@@ -1,6 +1,6 @@
 """A control of the rules: what they make of the paper's own tables, as if these were results of this book."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 from IPython.display import HTML
@@ -11,7 +11,7 @@ from nssutils.companion.claims import rules
 from nssutils.companion.claims.evidence import printed_base
 from nssutils.companion.claims.judging import get, ledger
 from nssutils.companion.claims.shown import NAMES
-from nssutils.companion.fragments import paper_table
+from nssutils.companion.fragments import paper_grid, paper_table
 from nssutils.companion.results import Result
 from nssutils.companion.tables.rq2 import MEASURES
 
@@ -73,25 +73,21 @@ def _printed() -> Iterator[tuple[str, str, dict]]:
     """The cells as a chapter's tables: chapter, setting, tables."""
     for number, chapter in ((1, "pilot_global"), (2, "pilot_categorywise")):
         cells = paper_table(number).assign(accuracy=lambda table: table["value"] / 100, category=ALL)
-        yield chapter, PILOT, {"masking": _rows(cells[["metric", "band", "category", "accuracy"]])}
+        yield chapter, PILOT, {"masking": cells[["metric", "band", "category", "accuracy"]].to_dict("records")}
     for setting in settings.NAMES:
-        pruned = [{"tau": STOP} | row for row in _wide(4, setting, ["method"], MEASURES, ("CR", "MA"))]
+        pruned = [{"tau": STOP} | row for row in _cells(4, setting, MEASURES)]
         # What the slice may lose is less than the stop rule gives up.
         yield "rq2_restructuring", setting, {"pruned": pruned, "slices": [{"tolerance": STOP / 2}]}
-        columns = {"TPR": "tpr", "RA": "ra", "RAA": "raa"}
-        repairs = [{"units": None} | row for row in _wide(5, setting, ["attack", "method"], columns, columns)]
+        repairs = [{"units": None} | row for row in _cells(5, setting, {"TPR": "tpr", "RA": "ra", "RAA": "raa"})]
         yield "rq3_readaptation", setting, {"repairs": repairs}
-        methods = [{"task_a": "first"} | row for row in _wide(6, setting, ["method"], {"A": "a", "B": "b"}, "AB")]
+        methods = [{"task_a": "first"} | row for row in _cells(6, setting, {"A": "a", "B": "b"})]
         yield "rq4_incremental", setting, {"methods": methods}
 
 
-def _wide(number: int, setting: str, keys: list[str], columns: dict, shares: Iterable[str]) -> list[dict]:
-    """A setting's rows of Tables 4 to 6, a column for each measure, percent as shares; those with a dash left out."""
-    table = paper_table(number).query("setting == @setting").astype({"value": float})
-    wide = table.pivot(index=keys, columns="measure", values="value").dropna()
-    wide[list(shares)] /= 100
-    return _rows(wide.reset_index()[[*keys, *columns]].rename(columns=columns))
-
-
-def _rows(table: pd.DataFrame) -> list[dict]:
-    return table.to_dict("records")
+def _cells(number: int, setting: str, columns: Mapping[str, str]) -> list[dict]:
+    """A setting's rows of Tables 4 to 6 by measure: counts of iterations, else shares; those with a dash left out."""
+    cells = {
+        column: paper_grid(number, measure).stack().xs(setting, level="setting") / (1 if measure == "NI" else 100)
+        for measure, column in columns.items()
+    }
+    return pd.DataFrame(cells).dropna().reset_index().to_dict("records")
