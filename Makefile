@@ -37,13 +37,16 @@ slurm-test: .venv/ready ## the book at smoke through a Slurm of its own on this 
 kill-test: .venv/ready ## kill a smoke run at random moments, go on, compare with an unbroken run [KILLS=50]
 	@PYTHONPATH=. $(PY) tests/kills/run.py --kills $(or $(KILLS),50)
 
+gpu-test: .venv/ready ## every chapter at smoke as if there were a GPU, against the same without [CHAPTERS=...]
+	@PYTHONPATH=.:tests $(PY) tests/gpu/run.py $(CHAPTERS)
+
 bench: .venv/ready ## time the fast algorithms against the plain ones; one table of all [BENCH="NAME ..."]
 	@$(PY) bench/table.py $(BENCH)
 
 clean: ## remove what was built; .venv, datasets, checkpoints and computed results stay
 	rm -rf build .snakemake
 
-.PHONY: help book quick paper pdf test slurm-test kill-test bench clean
+.PHONY: help book quick paper pdf test slurm-test kill-test gpu-test bench clean
 
 # The file `ready` is written last: an environment whose making was cut short is made anew.
 .venv/ready: requirements.lock

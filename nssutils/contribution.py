@@ -149,6 +149,7 @@ def deeplift(net: nn.Module, x: Tensor, target: Tensor, baseline: Tensor | float
     logit minus its value at `baseline` (one sample, or a number for all of it; zeros unless given).
     """
     _check(["deeplift"], "weights")
+    x, target = (each.to(operations.device(net)) for each in (x, target))
     with neurons.evaluating(net):
         traced, baseline = _whole(net, x), _baseline(baseline, x)
         layers = neurons.layers_of(traced)

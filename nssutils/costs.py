@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from nssutils import neurons
+from nssutils import neurons, operations
 
 WARM_UP = 3  # turns before time counts: the first ones choose algorithms and fill caches
 
@@ -35,7 +35,7 @@ def flops(net: nn.Module, x: Tensor, kernels: bool = True) -> int:
     recurrent layers are computed in one kernel each, within which nothing can be counted.
     """
     with neurons.evaluating(net), _in_parts() if kernels else nullcontext(), FlopCounterMode(display=False) as counter:
-        net(x.clone())
+        net(x.to(operations.device(net), copy=True))
     return counter.get_total_flops()
 
 

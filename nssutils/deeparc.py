@@ -50,9 +50,19 @@ def _units(traced: fx.GraphModule) -> list[Unit]:
         while chain[-1].name != layer.site:
             chain += list(chain[-1].users)[:1]
         # The activation stays: it is no parameter, and what takes the layer's place is linear.
-        parts = [node.target for node in chain if operations.kind(traced, node) in ("weighted", "norm")]
-        found.append(Unit(layer.name, layer.site, tuple(parts)))
+        parts = [part for node in chain for part in _modules(traced, node)]
+        found.append(Unit(layer.name, layer.site, tuple(dict.fromkeys(parts))))
     return found
+
+
+def _modules(traced: fx.GraphModule, node: fx.Node) -> list[str]:
+    """The modules whose parameters a layer, or its normalisation, has."""
+    if operations.kind(traced, node) not in ("weighted", "norm"):
+        return []
+    if node.op == "call_module":
+        return [node.target]
+    read = [source.target.rpartition(".")[0] for source in node.all_input_nodes if source.op == "get_attr"]
+    return [owner for owner in read if owner]
 
 
 def _joins(traced: fx.GraphModule) -> list[fx.Node]:
@@ -155,17 +165,30 @@ def remove(net: nn.Module, gone: list[Unit], x: Tensor) -> nn.Module:
 
     Where a unit's input and output differ in shape, a sewing layer (Linear or 1x1 convolution) takes its place, fitted
     by least squares to what the removed unit did on images x: DeepArc trains it, the paper's RQ1 retrains nothing.
+    Raises DeepArcError for a unit that is not known, one whose place no layer can take, and a network that does not run
+    without them.
     """
     known = {unit.name for unit in units(net, x)}
     slim = graphs.copied(net).eval()
     for unit in gone:
         if unit.name not in known:
             raise DeepArcError(f"unit {unit.name!r} given, expected one of {', '.join(sorted(known))}.")
-        before, after = _around(slim, unit, x)
-        slim.set_submodule(unit.parts[0], nn.Identity() if before.shape == after.shape else _sewing(before, after))
+        for part in unit.parts[1:]:
+            if not operations.behaves_as(module := slim.get_submodule(part), operations.MODULES["norm"]):
+                raise DeepArcError(
+                    f"unit {unit.name!r} is normalised within {part!r}, a {type(module).__name__}, which may do more; "
+                    "expected a normalisation of torch's own, called as a module, to remove it."
+                )
+        before, after, alone = _around(slim, unit, x)
+        if before.shape == after.shape:
+            slim.set_submodule(unit.parts[0], nn.Identity() if alone else _Passing())
+        elif alone:
+            slim.set_submodule(unit.parts[0], _sewing(before, after))
+        else:
+            raise DeepArcError(f"unit {unit.name!r} is called with more than one input: no layer can take its place.")
         for part in unit.parts[1:]:
             slim.set_submodule(part, nn.Identity())
-    return slim
+    return _running(slim, x)
 
 
 def preserving(net: nn.Module, x: Tensor) -> list[Unit]:
@@ -173,7 +196,7 @@ def preserving(net: nn.Module, x: Tensor) -> list[Unit]:
     no sewing layer, or be followed by a copy. A plain network has none. x: an image or more (N, C, H, W)."""
     with neurons.evaluating(net):
         around = {unit: _around(net, unit, x) for unit in units(net, x) if _is_block(net, unit)}
-    return [unit for unit, (before, after) in around.items() if before.shape == after.shape]
+    return [unit for unit, (before, after, _) in around.items() if before.shape == after.shape]
 
 
 def add(net: nn.Module, copied: list[Unit], x: Tensor) -> nn.Module:
@@ -181,7 +204,8 @@ def add(net: nn.Module, copied: list[Unit], x: Tensor) -> nn.Module:
     (DeepArc's restructuring adds blocks as well as it removes them).
 
     x: an image or more (N, C, H, W). Raises DeepArcError for a unit that is not known or given twice, one that is no
-    residual block, and one whose output has another shape than its input, which it could not take in again.
+    residual block, one whose output has another shape than its input, which it could not take in again, and a network
+    that does not run with them.
     """
     known = {unit.name for unit in units(net, x)}
     grown = graphs.copied(net).eval()
@@ -193,12 +217,12 @@ def add(net: nn.Module, copied: list[Unit], x: Tensor) -> nn.Module:
         block = grown.get_submodule(unit.name)
         if not _is_block(grown, unit):
             raise DeepArcError(f"unit {unit.name!r} is a {type(block).__name__}, expected a residual block.")
-        before, after = _around(grown, unit, x)
+        before, after, alone = _around(grown, unit, x)
         if before.shape != after.shape:
             shapes = tuple(before.shape[1:]), tuple(after.shape[1:])
             raise DeepArcError(f"block {unit.name!r} makes {shapes[1]} of {shapes[0]}, expected one that keeps shape.")
-        grown.set_submodule(unit.name, nn.Sequential(block, copy.deepcopy(block)))
-    return grown
+        grown.set_submodule(unit.name, (nn.Sequential if alone else _InTurn)(block, copy.deepcopy(block)))
+    return _running(grown, x)
 
 
 def search(
@@ -232,21 +256,59 @@ def _is_block(net: nn.Module, unit: Unit) -> bool:
     return not isinstance(net.get_submodule(unit.name), nn.Linear | nn.Conv2d)
 
 
+class _Passing(nn.Identity):
+    """In the place of a block that is called with more than its input, as a transformer's with a mask."""
+
+    def forward(self, x: Tensor, *args, **kwargs) -> Tensor:
+        return x
+
+
+class _InTurn(nn.Sequential):
+    """Such blocks one after another, each called with the same besides."""
+
+    def forward(self, x: Tensor, *args, **kwargs) -> Tensor:
+        for block in self:
+            x = block(x, *args, **kwargs)
+        return x
+
+
 @torch.no_grad()
-def _around(net: nn.Module, unit: Unit, x: Tensor) -> tuple[Tensor, Tensor]:
-    """What goes into the unit's first part and what comes out of its last one, for images x."""
-    seen: dict[str, Tensor] = {}
-    first, last = net.get_submodule(unit.parts[0]), net.get_submodule(unit.parts[-1])
+def _around(net: nn.Module, unit: Unit, x: Tensor) -> tuple[Tensor, Tensor, bool]:
+    """What goes into the unit's first part and what comes out of its last one, for images x, and whether the first is
+    called with that alone. Raises DeepArcError where it is called by name."""
+    given: list[tuple[tuple, dict]] = []
+    seen: list[Tensor] = []
+
+    def before(_, inputs: tuple, named: dict) -> None:
+        if not inputs:
+            raise DeepArcError(f"unit {unit.name!r} is called with its inputs by name, expected its input first.")
+        given.append(((inputs[0].clone(), *inputs[1:]), named))
+
     hooks = [
-        first.register_forward_pre_hook(lambda _, inputs: seen.__setitem__("before", inputs[0].clone())),
-        last.register_forward_hook(lambda *args: seen.__setitem__("after", args[2].clone())),
+        net.get_submodule(unit.parts[0]).register_forward_pre_hook(before, with_kwargs=True),
+        net.get_submodule(unit.parts[-1]).register_forward_hook(lambda *args: seen.append(args[2].clone())),
     ]
     try:
-        net(x.to(next(net.parameters()).device))
+        net(x.to(operations.device(net)))
     finally:
         for hook in hooks:
             hook.remove()
-    return seen["before"], seen["after"]
+    inputs, named = given[-1]
+    return inputs[0], seen[-1], len(inputs) == 1 and not named
+
+
+@torch.no_grad()
+def _running(net: nn.Module, x: Tensor) -> nn.Module:
+    """The network, in eval mode. Raises DeepArcError where it does not run on images x any more, as one that asks a
+    unit for what it has."""
+    try:
+        net(x[:2].to(operations.device(net), copy=True))
+    except Exception as error:
+        raise DeepArcError(
+            f"with other units the network fails ({type(error).__name__}: {error}), expected one whose forward() calls "
+            "its units and asks them for nothing else."
+        ) from error
+    return net
 
 
 def _sewing(before: Tensor, after: Tensor) -> nn.Module:

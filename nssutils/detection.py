@@ -127,7 +127,8 @@ def class_tree(seen, y: Tensor, seed: int = 0) -> "DecisionTreeClassifier":
     """A decision tree that tells the class y (N,) from what the network does with normal images, (N, features)."""
     from sklearn.tree import DecisionTreeClassifier
 
-    return DecisionTreeClassifier(random_state=seed).fit(seen.tocsc() if sparse.issparse(seen) else seen, y.numpy())
+    seen = seen.tocsc() if sparse.issparse(seen) else seen
+    return DecisionTreeClassifier(random_state=seed).fit(seen, y.cpu().numpy())
 
 
 def balanced(adversarial: np.ndarray, normal: np.ndarray) -> dict[str, float]:

@@ -215,7 +215,7 @@ def _order(n: int, weights: Tensor | None, generator: torch.Generator) -> Tensor
     """The samples of one epoch."""
     if weights is None:
         return torch.randperm(n, generator=generator)
-    return torch.multinomial(weights, n, replacement=True, generator=generator)
+    return torch.multinomial(weights.cpu(), n, replacement=True, generator=generator)
 
 
 def head(net: nn.Module, x: Tensor | None = None) -> str:
@@ -284,7 +284,8 @@ def _held(norm: nn.Module, moving: Tensor) -> Callable:
         if moving.all() or not norm.training:
             return None
         as_in_eval = F.batch_norm(inputs[0], mean, var, norm.weight, norm.bias, False, 0.0, norm.eps)
-        return torch.where(moving.view(-1, *[1] * (output.dim() - 2)), output, as_in_eval)
+        by_channel = moving.to(output.device).view(-1, *[1] * (output.dim() - 2))
+        return torch.where(by_channel, output, as_in_eval)
 
     return hook
 
@@ -302,4 +303,4 @@ def _partly(net: nn.Module, trainable: Elements, statistics: Mapping[str, Tensor
 def _put_back(partly: list[tuple[Tensor, ...]]) -> None:
     """What is frozen, as it was: weight decay and momentum move what has no gradient too."""
     for tensor, mask, before in partly:
-        tensor.copy_(torch.where(mask, tensor, before))
+        tensor.copy_(torch.where(mask.to(tensor.device), tensor, before))

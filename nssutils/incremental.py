@@ -175,7 +175,7 @@ def learn(
     """
     layout = torch.channels_last if reduced else torch.contiguous_format
     net.to(memory_format=layout)
-    y = labels(y, len(x)).to(x.device)
+    x, y = (each.to(operations.device(net)) for each in (x, labels(y, len(x))))
     ours = torch.zeros(len(y), dtype=torch.bool) if critical is None else torch.isin(y.cpu(), task_a)
 
     def loss(batch: Tensor) -> Tensor:

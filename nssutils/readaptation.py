@@ -131,7 +131,8 @@ def repair_units(
     if not units:
         raise NssError("no units given to repair, expected at least one, as from dropping_units.")
     elements = freezing.whole(net, [part for unit in units for part in unit.parts])
-    y, first, seen = samples.labels(y, len(x)).to(x.device), net.get_submodule(units[0].parts[-1]), []
+    y, first, seen = samples.labels(y, len(x)), net.get_submodule(units[0].parts[-1]), []
+    x, adversarial, y = (each.to(operations.device(net)) for each in (x, adversarial, y))
     hook = first.register_forward_hook(lambda *args: seen.append(args[2].clone()))
     try:
         training.logits(net, x, batch_size=250)
@@ -187,7 +188,8 @@ def repairing(
     epochs: int = 10, lr: float = 1e-3, batch_size: int = BATCH, seed: int = 0, reduced: bool = False,
 ) -> Iterator[int]:  # fmt: skip
     """`repair`, step by step, as freezing.tuning."""
-    y = samples.labels(y, len(x)).to(x.device)
+    y = samples.labels(y, len(x))
+    x, adversarial, y = (each.to(operations.device(net)) for each in (x, adversarial, y))
 
     def loss(batch: Tensor) -> Tensor:
         return F.cross_entropy(net(x[batch]), y[batch]) + F.cross_entropy(net(adversarial[batch]), y[batch])

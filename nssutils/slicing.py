@@ -239,7 +239,7 @@ def global_slice(
         n_classes = _count_classes(x, y, n_classes)
         needed = ("avg", "var") if metric in ("var", "ens") else ()
         by_class = contribution.score(net, x, y, {metric, *needed}, n_classes, skip_absent=True)
-        counts = sum(torch.bincount(labels, minlength=n_classes) for _, labels in samples.stream(x, y))
+        counts = sum(torch.bincount(labels.cpu(), minlength=n_classes) for _, labels in samples.stream(x, y))
         scores = contribution.overall(by_class, counts)[metric]
     return top_share(_orders(scores), share)
 
@@ -286,7 +286,7 @@ def _orders(scores: Masks) -> dict[str, Tensor]:
             )
         if not value.isfinite().all():
             raise SliceError(f"scores[{name!r}] has values that are no finite numbers, and ranks nothing by them.")
-    return {name: contribution.ranking(value) for name, value in scores.items()}
+    return {name: contribution.ranking(value.cpu()) for name, value in scores.items()}
 
 
 def _check_orders(orders: Mapping[str, Masks], values: Masks, n_classes: int) -> None:

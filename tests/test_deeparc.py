@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 from torch import nn
-from written_networks import Written
+from written_networks import Written, written
 
 from nssutils import deeparc, freezing, models, neurons, readaptation, settings, similarity
 from nssutils.errors import NssError
@@ -269,3 +269,86 @@ def test_a_transformers_layer_is_one_unit():
     assert len(found) == len(net.encoder.layers) and len({unit.name for unit in found}) == len(found)
     x = torch.rand(8, net.conv_proj.in_channels, net.image_size, net.image_size)
     assert set(readaptation.critical_units(net, x, (x + 0.1).clamp(max=1), 1.0)) == set(found)  # none is dropped at 1
+
+
+class Masked(nn.Module):
+    """A block that is called with a mask besides."""
+
+    def __init__(self, width: int, out: int | None = None):
+        super().__init__()
+        self.a = nn.Linear(width, out or width)
+        self.b = nn.Linear(width, out or width)
+
+    def forward(self, x, mask=None, *, scale: float = 1.0):
+        return self.a(x) * mask + self.b(x) * scale
+
+
+def test_a_block_that_is_called_with_more_than_its_input_is_removed_and_added():
+    """What took its place had one argument, and the network failed with torch's words."""
+    net = Written(
+        lambda m, x: m.head(m.two(m.one(m.stem(x), x[:, :1]), x[:, :1], scale=2.0)),
+        stem=nn.Linear(4, 6), one=Masked(6), two=Masked(6), head=nn.Linear(6, 3),
+    ).eval()  # fmt: skip
+    x = torch.rand(8, 4)
+    units = deeparc.units(net, x)
+    assert [unit.name for unit in units] == ["one", "two"] and deeparc.preserving(net, x) == units
+    first, mask = net.one(net.stem(x), x[:, :1]), x[:, :1]
+    torch.testing.assert_close(deeparc.remove(net, units[1:], x)(x), net.head(first))
+    grown = deeparc.add(net, units[1:], x)
+    once = net.two(first, mask, scale=2.0)
+    torch.testing.assert_close(grown(x), net.head(net.two(once, mask, scale=2.0)))
+
+
+def test_what_stays_a_network_only_with_its_units_is_refused():
+    def asks(m, x):
+        return m.head(m.block(m.stem(x), x[:, :1]) * m.block.a.in_features)
+
+    net, x = Written(asks, stem=nn.Linear(4, 6), block=Masked(6), head=nn.Linear(6, 3)).eval(), torch.rand(8, 4)
+    units = deeparc.units(net, x)
+    for change in (deeparc.remove, deeparc.add):
+        with pytest.raises(deeparc.DeepArcError, match=r"fails \(AttributeError: .*expected one whose forward\(\)"):
+            change(net, units, x)
+    wider = Written(
+        lambda m, x: m.head(m.block(m.stem(x), x[:, :1])),
+        stem=nn.Linear(4, 6),
+        block=Masked(6, 5),
+        head=nn.Linear(5, 3),
+    )
+    with pytest.raises(deeparc.DeepArcError, match="called with more than one input: no layer can take its place"):
+        deeparc.remove(wider, deeparc.units(wider, x), x)
+    named = Written(
+        lambda m, x: m.head(m.block(x=m.stem(x), mask=x[:, :1])),
+        stem=nn.Linear(4, 6),
+        block=Masked(6),
+        head=nn.Linear(6, 3),
+    )
+    with pytest.raises(deeparc.DeepArcError, match="with its inputs by name"):
+        deeparc.remove(named, deeparc.units(named, x), x)
+
+
+def test_torch_s_own_transformer_loses_and_gains_layers():
+    net, x = written("torch's transformer")
+    units = deeparc.units(net, x)
+    assert [unit.name for unit in units] == ["encoder.layers.0", "encoder.layers.1"]
+    slim = deeparc.remove(net, units[1:], x)
+    torch.testing.assert_close(slim(x), net.head(net.encoder.layers[0](net.embed(x)).mean(1)))
+    grown = deeparc.add(net, units[1:], x)
+    twice = net.encoder.layers[1](net.encoder(net.embed(x)))
+    torch.testing.assert_close(grown(x), net.head(twice.mean(1)))
+    with pytest.raises(deeparc.DeepArcError, match="self_attn"):  # torch asks its first layer
+        deeparc.remove(net, units[:1], x)
+
+
+def test_a_normalisation_called_as_a_function_is_repaired_and_not_removed():
+    """The function stood among the modules of its unit."""
+    net, x = written("a subclass of BN with its activation")
+    units = deeparc.units(net, x)
+    normalised = [unit for unit in units if len(unit.parts) > 1]
+    assert normalised and all(isinstance(net.get_submodule(part), nn.Module) for one in units for part in one.parts)
+    with pytest.raises(deeparc.DeepArcError, match="a BatchNormAct, which may do more"):
+        deeparc.remove(net, normalised[:1], x)
+    y = torch.arange(len(x)) % 3
+    before = copy.deepcopy(net.state_dict())
+    readaptation.repair_units(net, x, x + 0.1, y, normalised[:1], epochs=1)
+    moved = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {f"{part}.{own}" for part in normalised[0].parts for own in ("weight", "bias")} & before.keys()
