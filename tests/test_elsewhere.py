@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from elsewhere import THERE, elsewhere
 from torch import nn
+from written import ORIGIN
 from written_networks import Written
 
 from nssutils import (
@@ -19,6 +20,7 @@ from nssutils import (
     deeparc,
     detection,
     freezing,
+    heads,
     incremental,
     neurons,
     nnslicer,
@@ -32,6 +34,7 @@ from nssutils import (
     studies,
     training,
 )  # fmt: skip
+from nssutils.companion import certify, results
 
 OLD = torch.tensor([0, 1])
 
@@ -147,21 +150,22 @@ def repair(net, x, y):
     readaptation.repair_units(net, x, moved, y, deeparc.units(net, x)[:1], epochs=1)
 
 
-def prune(net, x, y):
+def pruned(net, x, y):
     gone = {name: weight.abs() < weight.abs().median() for name, weight in pruning.weights(net).items()}
     few = selection.without(net, gone)(at(net, x))
-    for pruner in pruning.PRUNERS:
-        pruning.prune(net, pruner, 0.1)
-    assert pruning.survivors(net) and not torch.equal(few, net(at(net, x)))
+    left = [pruning.survivors(pruning.prune(net, pruner, 0.1)) for pruner in pruning.PRUNERS]
+    return few, left, net.state_dict()
 
 
 def by_profile(net, x, y):
     means = nnslicer.profile(net, x)
     found, classes = nnslicer.contributions(net, x, y, means), nnslicer.class_contributions(net, x, y, means)
+    of_classes = nnslicer.dynamic_slice(net, x, y, means), nnslicer.difference(net, x, means)
     seen = detection.reactions(net, x, means, 0.5)
     tree = detection.class_tree(seen["synapses"], y)
     features = [detection.features(net, x, means, 0.5, kind) for kind in detection.FEATURES]
-    return means, found, classes, features, seen["neurons"], seen["feature map"], tree.predict(seen["synapses"])
+    of_images = features, seen["neurons"], seen["feature map"], tree.predict(seen["synapses"])
+    return means, found, classes, of_classes, of_images
 
 
 def units(net, x, y):
@@ -169,7 +173,13 @@ def units(net, x, y):
     batches = [torch.cat([x, x + 0.3, 2 * x])]
     edited = [deeparc.remove(net, found[1:], x), deeparc.add(net, deeparc.preserving(net, x)[1:], x)]
     alike = deeparc.similarities(net, x), deeparc.debiased_similarities(net, batches)
-    return alike, [one(at(net, x)) for one in edited]
+    critical = readaptation.critical_units(net, x, x + 0.1), readaptation.dropping_units(net, x, x + 0.1)
+    return alike, [one(at(net, x)) for one in edited], critical
+
+
+def cut_heads(net, x, y):
+    opened = heads.opened(net, x)
+    return opened(at(net, x)), heads.extract(opened, some(opened, x), x)(at(net, x))
 
 
 def saved(folder) -> Callable:
@@ -187,7 +197,7 @@ def told(net, x, y):
     found = reports.report(net, some(net, x), x, y)
     sizes = costs.size(net), costs.flops(net, x), freezing.head(net, x), freezing.count(freezing.whole(net))
     assert costs.latency({"net": net}, at(net, x), repeats=1)["net"] > 0
-    return vars(found), sizes, reports.supports(net, x), slicing.Slice(some(net, x)).compression_rate(net, x)
+    return found, sizes, reports.supports(net, x), slicing.Slice(some(net, x)).compression_rate(net, x)
 
 
 WAYS: dict[str, Callable] = {
@@ -205,13 +215,14 @@ WAYS: dict[str, Callable] = {
     "learned": changed(learn),
     "repaired": changed(repair),
     "trained": changed(lambda net, x, y: training.fit(net, x, y, epochs=1, batch_size=2, lr=0.01)),
-    "pruned": changed(prune),
+    "pruned": pruned,
     "judged": lambda net, x, y: (training.logits(net, x), incremental.accuracy(net, x, y, OLD)),
     "rows of the head": lambda net, x, y: incremental.of_task(net, OLD, x)(at(net, x)),
     "a wider head": lambda net, x, y: incremental.widened(net, 2, x)(at(net, x))[:, :4],
     "attacked": lambda net, x, y: [readaptation.pgd(net, x, y, 0.1), detection.pgd_l2(net, x, y, 0.1)],
     "NNSlicer": by_profile,
     "DeepArc": units,
+    "heads": cut_heads,
     "told": told,
 }
 
@@ -238,8 +249,7 @@ def test_what_is_done_with_a_network_elsewhere_gives_the_same(network, tmp_path)
     """DeepLIFT, operations, repairs and task B took no samples from here, and a global slice no labels from there."""
     net, x = network()
     y, wrong, ways = torch.arange(len(x)) % 3, [], WAYS | {"kept": saved(tmp_path)}
-    if network is tokens:  # for which it has no rule
-        del ways["NNSlicer"]
+    del ways["NNSlicer" if network is tokens else "heads"]  # it has no rule for attention; without that, no heads
     for what, do in ways.items():
         here = do(copy.deepcopy(net), x.clone(), y.clone())
         with elsewhere():
@@ -277,10 +287,10 @@ def test_what_may_move_is_named_from_anywhere():
     assert any(0 < mask.sum() < len(mask) for mask in moving.values())
 
     def moved(net: nn.Module, where: str, named: str) -> dict[str, torch.Tensor]:
-        images, wanted = x.to(where), y.to(where)
+        samples, wanted = x.to(where), y.to(where)
         given = [{name: mask.to(named) for name, mask in of.items()} for of in (elements, moving)]
         freezing.tune(
-            net, given[0], lambda batch: F.cross_entropy(net(images[batch]), wanted[batch]), len(x),
+            net, given[0], lambda batch: F.cross_entropy(net(samples[batch]), wanted[batch]), len(x),
             lambda some: torch.optim.SGD(some, 0.1, weight_decay=0.1), epochs=2, batch_size=2,
             weights=torch.ones(len(x), device=named), statistics=given[1],
         )  # fmt: skip
@@ -298,13 +308,12 @@ def test_a_chapter_measures_the_same_elsewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "CACHE", tmp_path)
     loaded = data.load(setting)
 
-    def tables() -> dict:
-        measured = studies.STUDIES["rq4_incremental"](setting, 0, loaded)
-        return {
-            name: [{key: row[key] for key in row if not key.startswith("seconds")} for row in rows]
-            for name, rows in measured.items()
-        }
+    def measured() -> str:
+        tables = studies.STUDIES["rq4_incremental"](setting, 0, loaded)
+        return certify.fingerprint(
+            [results.Result("rq4_incremental", "smoke", setting.name, 0, {}, ORIGIN, tables)]
+        )  # fmt: skip
 
-    here = tables()
+    here = measured()
     with patch.object(training, "device", lambda: THERE), elsewhere():
-        assert tables() == here
+        assert measured() == here

@@ -43,18 +43,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("chapters", nargs="*", help="chapters, or beginnings of chapter:setting; all unless given")
     chosen = tuple(parser.parse_args().chapters)
-    bad = []
+    ran, bad = 0, []
     with tempfile.TemporaryDirectory() as place, patch.object(data, "CACHE", Path(place)):
         for job in workflow.jobs("smoke"):
             name = f"{job.chapter}:{job.setting}"
             if chosen and not name.startswith(chosen):
                 continue
-            found = compared(job)
+            found, ran = compared(job), ran + 1
             print(f"{name}: {found}", flush=True)
             if found not in ("same", "other"):
                 bad.append(name)
-    print(f"{len(bad)} wrong{': ' if bad else ''}{', '.join(bad)}")
-    return bool(bad)
+    print(f"{len(bad)} of {ran} wrong{': ' if bad else ''}{', '.join(bad)}")
+    return bool(bad) or not ran  # a name that begins none would pass
 
 
 if __name__ == "__main__":
