@@ -440,6 +440,30 @@ def test_the_first_page_says_how_large_the_experiments_are(judged, here):
     assert re.search(r'scale-paper">paper, n = 5</span> MLP-MNIST', text)
 
 
+def test_the_first_page_says_how_little_some_claims_rest_on(judged, here):
+    """Those told on the MLPs alone, of more settings, and those that could not fail."""
+    claims.shown.claims_opening(judged, "o", "picture")
+    text = (here / "_generated" / "o.md").read_text()
+    papers = [claim for claim in claims.claims().values() if claim.source == "NeuSemSlice"]
+    told = {
+        claim.id: {
+            row.setting: row.verdict
+            for row in judged[judged["id"] == claim.id].itertuples()
+            if row.verdict in rules.TOLD
+        }
+        for claim in papers
+    }
+    small = [
+        claim.id for claim in papers
+        if told[claim.id] and set(told[claim.id]) <= {"mlp-mnist", "mlp-fmnist"} and len(claim.settings) > 2
+    ]  # fmt: skip
+    sure = [claim.id for claim in papers if claim.unfailing and told[claim.id]]
+    assert len(small) > 5 and f"{len(small)} of these on the MLPs alone" in text
+    assert {"R1", "A9", "I15"} <= set(sure) and f"{len(sure)} could not fail" in text
+    page = claims.shown.claims_ledger(judged, "l").data
+    assert page.count("It cannot fail: ") == sum(claim.unfailing != "" for claim in papers)
+
+
 def test_a_chapter_without_results_says_so(here):
     claims.answers.answer({}, "sensitivity_tasks", "s")
     assert "no result is published yet" in (here / "_generated" / "s.md").read_text()
@@ -459,10 +483,10 @@ def test_a_chapter_without_claims_is_answered_by_its_results(tmp_path, monkeypat
     assert without == {*claims.beyond.SENTENCES, "method"}
     on_mlps = without - {"method", "nnslicer_rules", "sensitivity_pilots"}
     assert all("<li>MLP-" in box(found, chapter) for chapter in on_mlps)
-    told = "MLP-MNIST (paper, n = 5): What slices tell of 6 attacks, against feature maps"
-    assert f"{told}: 0 better, 6 worse" in box(found, "nnslicer")
+    told = "MLP-MNIST (paper, n = 5): Adversarial images of 6 attacks, told by slices"
+    assert f"{told}: 0 better, 6 worse than by feature maps" in box(found, "nnslicer")
     changed(tmp_path, monkeypatch, "nnslicer", perfect)
-    assert f"{told}: 6 better, 0 worse" in box(claims.published(), "nnslicer")
+    assert f"{told}: 6 better, 0 worse than by feature maps" in box(claims.published(), "nnslicer")
 
 
 def test_the_first_page_has_findings_and_a_card_for_each_chapter(here):

@@ -27,7 +27,8 @@ WHO = {
     "this book": "Asked here",
 }  # fmt: skip
 ARROWS = (
-    '<p class="arrows">↑ points the way that is claimed, ↓ the contrary, by too few networks or too little to tell.</p>'
+    '<p class="arrows">↑ points the way that is claimed, ↓ the contrary: too few networks, too little to tell, or '
+    "networks unlike the paper's.</p>"
 )
 COUNTED = '<p class="arrows">≈ counts what cannot be told: too little, or by fewer than three networks.</p>'
 
@@ -104,7 +105,11 @@ def _verdict(mine: pd.DataFrame) -> str:
 def _settings(mine: pd.DataFrame) -> str:
     """What ours say: each setting that can be told with its values, the others in one sentence."""
     told = mine[mine["verdict"].isin(rules.TOLD)]
-    parts = [f"{rules.SYMBOLS[one.verdict]} {NAMES[one.setting]}: {html.escape(one.ours)}" for one in told.itertuples()]
+    parts = [
+        f"{rules.SYMBOLS[one.verdict]} {NAMES[one.setting]}: {html.escape(one.ours)}"
+        + (f" ({html.escape(one.note)})" if one.note else "")
+        for one in told.itertuples()
+    ]
     few = mine[mine["verdict"] == rules.UNTOLD]
     if len(few):
         pointing = ", ".join(NAMES[one.setting] + {1: " ↑", -1: " ↓", 0: ""}[one.tendency] for one in few.itertuples())
@@ -119,14 +124,14 @@ def _without_claims(found: Mapping[str, list[Result]], chapter: str) -> str:
     """What there is to say of a chapter that the paper claims nothing about: a sentence for each setting."""
     here = found.get(chapter, [])
     if not here:
-        return "<p>The paper says nothing of this, and no result is published yet: what this run computed is below.</p>"
+        return "<p>The papers claim nothing of this, and no result is published yet. This run's are below.</p>"
     items = []
     for name in dict.fromkeys(one.setting for one in here):
         group = [one for one in here if one.setting == name]
         sentence = html.escape(beyond.SENTENCES[chapter](found, name))
         items.append(f"<li>{NAMES[name]} ({group[0].preset}, n = {len(group)}): {sentence}</li>")
     untold = COUNTED if any("≈" in item for item in items) else ""
-    return f"<p>The paper says nothing of this. Measured here:</p><ul>{''.join(items)}</ul>{untold}"
+    return f"<p>The papers claim nothing of this. Measured here:</p><ul>{''.join(items)}</ul>{untold}"
 
 
 def _badge(verdict: str, count: int | None = None) -> str:

@@ -13,17 +13,22 @@ Found = Mapping[str, list[Result]]
 
 
 def sensitivity(found: Found, setting: str) -> str:
-    """What each value of a reading changes of the accuracy, and of semantic selection's lead."""
+    """What each value of a reading changes of the accuracy, and of semantic selection's lead; and what that is where
+    slices are most like the paper's."""
     mine = [one for one in found["sensitivity"] if one.setting == setting]
     effects = [each["effect"] for _, each in tables.mean_effects(mine, setting).groupby(["reading", "value"])]
     rows = pd.concat([tables.leads(one).assign(seed=one.seed) for one in mine])
-    by_reading = [tables.of_all_networks(each, len(mine)) for _, each in rows.groupby(["reading", "value"])]
-    leads = [each.groupby("seed")["lead"].mean() for each in by_reading if len(each)]
+    by_reading = {key: tables.of_all_networks(each, len(mine)) for key, each in rows.groupby(["reading", "value"])}
+    leads = {key: each.groupby("seed")["lead"].mean() for key, each in by_reading.items() if len(each)}
     nearest = tables.nearest_reading(mine, setting)
-    return (
+    said = (
         f"{len(effects)} values of a reading, each alone: {_counted(effects, 'add accuracy', 'cost some')}. Semantic "
-        f"selection under {len(leads)} readings: {_counted(leads, 'ahead', 'behind')}."
-    ) + (f" Nearest the paper's slices: {tables.named(nearest)}." if nearest else "")
+        f"selection under {len(leads)} readings: {_counted(leads.values(), 'ahead', 'behind')}."
+    )
+    if nearest is None:
+        return said
+    there = {1: "ahead", -1: "behind", 0: "≈"}[told_apart(leads[nearest])] if nearest in leads else "not to be compared"
+    return f"{said} Nearest the paper's slices is {tables.named(nearest)}; there it is {there}."
 
 
 def sensitivity_tasks(found: Found, setting: str) -> str:
@@ -34,7 +39,8 @@ def sensitivity_tasks(found: Found, setting: str) -> str:
     replay = [each.lead for each in tables.mixes(mine, setting, found.get("rq4_incremental", []))]
     return (
         f"NeuSemSlice against full training, {len(full)} strengths of attacks: {_counted(full, 'ahead', 'behind')}. "
-        f"Against replay, {len(replay)} ways to mix it in: {_counted(replay, 'ahead', 'behind')}."
+        f"Against replay, which is not told the task, {len(replay)} ways to mix it in: "
+        f"{_counted(replay, 'ahead', 'behind')}."
     )
 
 
@@ -56,8 +62,8 @@ def nnslicer(found: Found, setting: str) -> str:
     told = []
     for rival in ("feature maps", "confidence"):
         gains = [each.dropna() for _, each in (by["nnslicer"] - by[rival]).groupby(["attack", "strength"])]
-        told.append(f"against {rival}: {_counted(gains, 'better', 'worse')}")
-    return f"What slices tell of {len(gains)} attacks, {'; '.join(told)}."
+        told.append(f"{_counted(gains, 'better', 'worse')} than by {rival}")
+    return f"Adversarial images of {len(gains)} attacks, told by slices: {'; '.join(told)}."
 
 
 def nnslicer_rules(found: Found, setting: str) -> str:

@@ -19,6 +19,7 @@ from nssutils.errors import NssError, near_miss
 from nssutils.studies import STUDIES
 
 CLAIMS = results.DATA / "paper" / "claims.yaml"
+FIELDS = ("id", "source", "section", "chapter", "shown", "claim", "unfailing")  # of a claim, that a ledger shows
 JOINTLY = "all"  # in place of a setting, where a claim is about the settings together
 
 
@@ -41,6 +42,7 @@ class Claim:
     arguments: dict = field(default_factory=dict)
     numbers: tuple[str, ...] = ()
     jointly: bool = False
+    unfailing: str = ""
 
 
 @cache
@@ -87,14 +89,14 @@ def ledger(
 
 
 def overall(judged: pd.DataFrame) -> pd.DataFrame:
-    """A row for each claim of a ledger: its fields, the verdict over its settings, in how many of them it can be told,
-    and of how many."""
+    """A row for each claim of a ledger: its fields, the verdict over its settings, in which of them it can be told, in
+    how many, and of how many."""
     rows = []
     for name, mine in judged.groupby("id", sort=False):
-        claim, told = get(name), mine["verdict"].isin(rules.TOLD).sum()
-        row = {field: getattr(claim, field) for field in ("id", "source", "section", "chapter", "shown", "claim")}
+        claim, where = get(name), tuple(mine["setting"][mine["verdict"].isin(rules.TOLD)])
+        row = {field: getattr(claim, field) for field in FIELDS}
         row |= {"measured": measured(claim), "verdict": rules.weakest(mine["verdict"])}
-        rows.append(row | {"told": int(told), "settings": len(mine)})
+        rows.append(row | {"where": where, "told": len(where), "settings": len(mine)})
     return pd.DataFrame(rows)
 
 

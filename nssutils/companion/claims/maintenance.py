@@ -198,6 +198,12 @@ def forgets(evidence: Evidence, numbers: Numbers, method: str, tolerance: float)
     return valued(*_lost_of_a(evidence, method), tolerance=tolerance)
 
 
+def left_of_a(evidence: Evidence, numbers: Numbers, method: str, tolerance: float) -> Opinion:
+    """What a method leaves of task A, as the paper reads it, beside Table 6's."""
+    printed = _table6("A", evidence.setting, method)
+    return at_most(_tasks(evidence, lambda m: m.loc[method, "a"], unit="%"), printed, tolerance, printed=printed)
+
+
 def loses_of_a(evidence: Evidence, numbers: Numbers, method: str, tolerance: float) -> Opinion:
     """Points of task A that a method loses, beside Table 6's."""
     estimate, printed = _lost_of_a(evidence, method)

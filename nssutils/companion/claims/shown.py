@@ -10,11 +10,12 @@ from IPython.display import HTML, Markdown
 from nssutils import files
 from nssutils.companion import fragments, origins
 from nssutils.companion.claims import rules
-from nssutils.companion.claims.judging import JOINTLY, ledger, overall
+from nssutils.companion.claims.judging import JOINTLY, get, ledger, overall
 from nssutils.companion.fragments import TITLES
 from nssutils.companion.results import Result
 
 NAMES = TITLES | {JOINTLY: "all together"}
+SMALL = {"mlp-mnist", "mlp-fmnist"}
 
 
 def claims_of(found: Mapping[str, list[Result]], chapter: str, label: str) -> Markdown:
@@ -25,7 +26,7 @@ def claims_of(found: Mapping[str, list[Result]], chapter: str, label: str) -> Ma
         mine = judged[judged["id"] == row.id]
         table.append(
             {
-                "claim": f"**{row.id}** {row.claim} <small>({_cited(row)})</small>",
+                "claim": f"**{row.id}** {row.claim} <small>({_cited(row)}){_sure(row)}</small>",
                 "verdict": f"{rules.SYMBOLS[row.verdict]} {row.verdict}{told_in(row)}",
                 "by setting": "<br>".join(_line(one) for one in mine.itertuples()),
             }
@@ -51,16 +52,22 @@ def claims_opening(judged: pd.DataFrame, label: str, picture: str) -> Markdown:
     parts = [f"**{counts.get(verdict, 0)} {rules.SYMBOLS[verdict]} {text}**" for verdict, text in said.items()]
     beside = ", ".join(f"{others.get(verdict, 0)} {rules.SYMBOLS[verdict]}" for verdict in said)
     told = whole[papers & whole["verdict"].isin(rules.TOLD)]
-    partly = int((told["told"] < told["settings"]).sum())
+    partly = told[told["told"] < told["settings"]]
+    small = sum(
+        SMALL.issuperset(one.where) and not SMALL.issuperset(get(one.id).settings) for one in partly.itertuples()
+    )
+    holding = whole[papers & whole["verdict"].isin([rules.REPRODUCED, rules.DIRECTION])]
+    unfailing = int((holding["unfailing"] != "").sum())
     text = (
         f"Of the paper's {counts.sum()} claims, by the published results: {', '.join(parts)}. Of the {len(told)} that "
-        f"can be told, {partly} can only in some of their settings. Of the {others.sum()} claims of its peers and "
-        f"this book: {beside}. [The ledger](claims) has each one."
+        f"can be told, {len(partly)} can only in some of their settings, {small} of these on the MLPs alone. Of the "
+        f"{len(holding)} that hold, {unfailing} could not fail, by what they say. Of the {others.sum()} claims of its "
+        f"peers and this book: {beside}. [The ledger](claims) has each one."
     )
     legend = "A row is a claim, by its number in the ledger; a column is a setting, a network and its data."
     networks = (
         f"Networks, at most, each trained from a seed of its own: {_scales(judged)}. Each chapter says its own; fewer "
-        f"than {rules.ENOUGH} tell nothing."
+        f"than {rules.ENOUGH} tell nothing, unless the settings do together."
     )
     reproduced = counts.get(rules.REPRODUCED, 0)
     alt = f"A row for each claim, a column for each setting: of the paper's, {reproduced} reproduced."
@@ -126,7 +133,8 @@ def _row(row, mine: pd.DataFrame) -> str:
     return (
         f'<tr id="claim-{row.id}" data-verdict="{row.verdict}" data-chapter="{row.chapter}">'
         f'<th scope="row"><a href="#claim-{row.id}">{row.id}</a> {html.escape(row.claim)} '
-        f'<small>{_cited(row)}</small><br><small class="measured">Measured: {html.escape(row.measured)}</small></th>'
+        f"<small>{_cited(row)}</small><br>"
+        f'<small class="measured">Measured: {html.escape(row.measured)}{_sure(row)}</small></th>'
         f'<td class="verdict verdict-{name}">{verdict}</td><td><ul>{lines}</ul></td>'
         f'<td><a href="{row.chapter}.html#{row.shown}">{row.shown}</a></td></tr>'
     )
@@ -144,13 +152,17 @@ def told_in(row) -> str:
     return f" (told in {row.told} of {row.settings} settings)" if partly else ""
 
 
+def _sure(row) -> str:
+    return f" It cannot fail: {html.escape(row.unfailing)}." if row.unfailing else ""
+
+
 def _cited(row) -> str:
     place = f"Section {row.section}" if row.section[0].isdigit() else row.section
     return place if row.source == "NeuSemSlice" else f"{row.source}, {place}"
 
 
 def _flat(whole: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
-    fields = whole.drop(columns=["verdict", "told", "settings"])
+    fields = whole.drop(columns=["verdict", "where", "told", "settings"])
     return judged.merge(fields, on="id")
 
 

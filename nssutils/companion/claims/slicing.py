@@ -3,7 +3,7 @@
 A judge is called with the evidence and the claim's printed numbers, and gives an Opinion.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +24,7 @@ from nssutils.companion.claims.rules import (
 from nssutils.companion.fragments import paper_table
 from nssutils.companion.results import Result, frame
 from nssutils.companion.tables.common import METRICS, right
-from nssutils.companion.tables.pilot import counted_falls
+from nssutils.companion.tables.pilot import class_means, counted_falls
 from nssutils.companion.tables.rq1 import METHODS, RATES, answers_at, at_rate, curve, lead_at, no_larger
 
 PRINTED_SECONDS = "mlp-mnist"  # the one setting whose seconds the paper prints
@@ -35,9 +35,13 @@ PRINTED_SECONDS = "mlp-mnist"  # the one setting whose seconds the paper prints
 def falls(evidence: Evidence, numbers: Numbers) -> Opinion:
     """How many of the steps from one band to the next lower one make accuracy fall, over all metrics, in each network
     by itself; the paper counts in a table of means."""
-    counts = [float(sum(counted_falls(one, metric)[0] for metric in METRICS)) for one in evidence.group("pilot_global")]
+    group = evidence.group("pilot_global")
+    counts = [float(sum(counted_falls(one, metric)[0] for metric in METRICS)) for one in group]
     printed = (paper_table(1)["arrow"] == "down").sum()
-    return valued(over_networks(counts, unit="falls", scale=1), float(printed))
+    opinion = valued(over_networks(counts, unit="falls", scale=1), float(printed))
+    means = class_means(group).groupby(["metric", "band"], sort=False)["accuracy"].mean()
+    mine = sum(int((np.diff(each) < 0).sum()) for _, each in means.groupby("metric", sort=False))
+    return replace(opinion, note="; ".join(filter(None, (opinion.note, f"{mine} in the networks' mean, as it counts"))))
 
 
 def falls_with_each_metric(evidence: Evidence, numbers: Numbers) -> Opinion:
@@ -99,6 +103,22 @@ def classes_differ(evidence: Evidence, numbers: Numbers, band: str, tolerance: f
     spread = rows[rows["category"].isin(table["category"])].groupby("seed")["accuracy"].agg(["max", "min"])
     spread, printed = spread["max"] - spread["min"], table["value"]
     return valued(over_networks(spread), float(printed.max() - printed.min()) / 100, null=0.5, tolerance=tolerance)
+
+
+def class_needs_more(
+    evidence: Evidence, numbers: Numbers, needs: Mapping[str, int | str], spares: Mapping[str, int | str]
+) -> Opinion:  # fmt: skip
+    """By how much more accuracy is lost by one class with a band of its neurons masked, ranked by DeepLIFT, than by
+    another with a band of its own masked, though that ranks higher."""
+    gaps = []
+    for one in evidence.group("pilot_categorywise"):
+        whole = {row["category"]: row["accuracy"] for row in one.tables["base"]}
+        rows = one.frame("masking").query("metric == 'deeplift'").set_index(["category", "band"])["accuracy"]
+        lost = [whole[each["category"]] - rows[each["category"], each["band"]] for each in (needs, spares)]
+        gaps.append(float(lost[0] - lost[1]))
+    table = paper_table(3).set_index(["category", "band"])["value"]
+    left = [table[each["category"], each["band"]] for each in (spares, needs)]
+    return ahead(over_networks(gaps), paper=f"{left[0]:.1f}% left against {left[1]:.1f}%")
 
 
 def sparser_with_depth(evidence: Evidence, numbers: Numbers) -> Opinion:
@@ -176,14 +196,21 @@ def loss_of_others(evidence: Evidence, numbers: Numbers, metric: str, rate: floa
     return _reached(losses, images, rate, lambda estimate: valued(estimate, numbers[0] / 100, tolerance=tolerance))
 
 
-def gain_over(evidence: Evidence, numbers: Numbers, metric: str, rate: float, method: str, tolerance: float) -> Opinion:
-    """Points of accuracy that semantic selection saves against another at a compression."""
+def gain_over(
+    evidence: Evidence, numbers: Numbers, metric: str, rate: float, method: str, tolerance: float = 0.0
+) -> Opinion:  # fmt: skip
+    """Points of accuracy that semantic selection saves against another at a compression; of a network whose semantic
+    slices all leave out more, with what the largest of them loses.
+
+    numbers: the points saved, or what accuracy the two have.
+    """
     gains, images = [], []
     for one in evidence.group("rq1_slicing"):
         (theirs, lost), (ours, kept) = (_loss(one, each, metric, rate) for each in (method, "semantic"))
-        gains.append(theirs - ours)
+        gains.append(theirs - (_loss_beyond(one, metric, rate) if np.isnan(ours) else ours))
         images += _changed(lost, kept)
-    return _reached(gains, images, rate, lambda estimate: valued(estimate, numbers[0] / 100, tolerance=tolerance))
+    printed = (numbers[0] - sum(numbers[1:])) / 100
+    return _reached(gains, images, rate, lambda estimate: valued(estimate, printed, tolerance=tolerance))
 
 
 def theta_trades(evidence: Evidence, numbers: Numbers) -> Opinion:
@@ -280,7 +307,9 @@ def deeparc_size(evidence: Evidence, numbers: Numbers, tolerance: float, thresho
     """Share of the parameters that DeepArc removes, of the networks that lose some; none where no network does."""
     rates = [_removed(one, threshold)["compression_rate"] for one in evidence.group("rq1_slicing")]
     losing = [rate for rate in rates if rate > 0] or rates
-    return valued(over_networks(losing, unit="%"), numbers[0] / 100, tolerance=tolerance)
+    opinion = valued(over_networks(losing, unit="%"), numbers[0] / 100, tolerance=tolerance)
+    few = f"{len(losing)} of {len(rates)} networks lose some" if len(losing) < len(rates) else ""
+    return replace(opinion, note="; ".join(filter(None, (opinion.note, few))))
 
 
 def ahead_of_deeparc(evidence: Evidence, numbers: Numbers) -> Opinion:

@@ -52,8 +52,8 @@ def shared(one: Result) -> str:
     needed = [sum(classes) for classes in zip(*within, strict=True)]
     alone, every, none = (100 * needed.count(n) / len(needed) for n in (1, len(within), 0))
     return (
-        f"At theta {theta:g}, of the neurons of {layer['name']} one class alone needs {alone:.0f}%, every class "
-        f"{every:.0f}%, none {none:.0f}%. Two classes share {_mean(within)}% of theirs."
+        f"At theta {theta:g}, of the neurons of {layer['name']} {alone:.0f}% are needed by one class alone, "
+        f"{every:.0f}% by every class, {none:.0f}% by none. Two classes share {_mean(within)}% of theirs."
     )
 
 
