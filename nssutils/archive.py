@@ -92,7 +92,10 @@ def save(small: nn.Module, path: str | Path) -> None:
         "kinds": _kinds(small),
         "graph": _written(small.graph) if isinstance(small, fx.GraphModule) else None,
     }
-    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in small.state_dict().items()}
+    held = small.state_dict()
+    if other := [name for name, value in held.items() if not isinstance(value, torch.Tensor)]:
+        raise ArchiveError(f"{other[0]!r} is a {type(held[other[0]]).__name__}, no tensor: a file has tensors alone.")
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in held.items()}
     sealed.save(path, tensors, {"extracted": json.dumps(described)})
 
 

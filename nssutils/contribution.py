@@ -149,9 +149,10 @@ def deeplift(net: nn.Module, x: Tensor, target: Tensor, baseline: Tensor | float
     logit minus its value at `baseline` (one sample, or a number for all of it; zeros unless given).
     """
     _check(["deeplift"], "weights")
-    x, target = (each.to(operations.device(net)) for each in (x, target))
+    x, target = (torch.as_tensor(each).to(operations.device(net)) for each in (x, target))
     with neurons.evaluating(net):
         traced, baseline = _whole(net, x), _baseline(baseline, x)
+        _check_outputs(traced, torch.cat([x[:1]] * 2), int(target.max()) + 1, ["deeplift"])
         layers = neurons.layers_of(traced)
         neurons.check_rows(traced, layers, x[:1])
         found = attribute(traced, x, target, baseline, layers)
@@ -205,7 +206,12 @@ def _baseline(given, x: Tensor) -> Tensor:
     """The baseline as one sample (1, ...) of x's type. Raises ContributionError where it cannot be made one."""
     if given is None:
         return torch.zeros_like(x[:1])
-    value = torch.as_tensor(given)
+    try:
+        value = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ContributionError(f"baseline={given!r} given, expected one sample or a number ({error}).") from error
+    if value.is_floating_point() and not value.isfinite().all():
+        raise ContributionError("the baseline has values that are not finite, expected numbers.")
     if value.dim() == 0:
         value = value.expand(x.shape[1:])
     value = value[None] if value.shape == x.shape[1:] else value

@@ -20,7 +20,8 @@ WARM_UP = 3  # turns before time counts: the first ones choose algorithms and fi
 def size(net: nn.Module) -> int:
     """Bytes of the network's state dict as a safetensors file: parameters, buffers and the file's header. A tensor that
     the network has under several names counts once."""
-    first = {id(tensor): name for name, tensor in reversed(net.state_dict(keep_vars=True).items())}
+    held = [(name, value) for name, value in net.state_dict(keep_vars=True).items() if isinstance(value, Tensor)]
+    first = {id(tensor): name for name, tensor in reversed(held)}
     tensors = net.state_dict()
     return len(save({name: tensors[name].clone().contiguous() for name in reversed(first.values())}))
 
@@ -34,8 +35,11 @@ def flops(net: nn.Module, x: Tensor, kernels: bool = True) -> int:
     out, and products of a matrix and a vector. Without `kernels` it is left to the machine whether attention and
     recurrent layers are computed in one kernel each, within which nothing can be counted.
     """
-    with neurons.evaluating(net), _in_parts() if kernels else nullcontext(), FlopCounterMode(display=False) as counter:
-        net(x.to(operations.device(net), copy=True))
+    with neurons.evaluating(net), _in_parts() if kernels else nullcontext():
+        x = x.to(operations.device(net))
+        net(x.clone())  # the first time a masked network is looked at more closely
+        with FlopCounterMode(display=False) as counter:
+            net(x.clone())
     return counter.get_total_flops()
 
 

@@ -37,7 +37,13 @@ def units(net: nn.Module, x: Tensor | None = None) -> list[Unit]:
     example, for a network whose inputs cannot be guessed.
     """
     neurons.check_whole(net, DeepArcError)
-    return _units(graphs.trace(net, x))
+    return _units(graphs.trace(net, x) if x is None or x.is_meta else _seen(net, x))
+
+
+def _seen(net: nn.Module, x: Tensor) -> fx.GraphModule:
+    """The network's graph, in eval mode, seen to give what forward() does for the first of the images x."""
+    with neurons.evaluating(net):
+        return graphs.seen(net, x[:2].to(operations.device(net)))
 
 
 def _units(traced: fx.GraphModule) -> list[Unit]:
@@ -48,7 +54,7 @@ def _units(traced: fx.GraphModule) -> list[Unit]:
     for layer in neurons.layers_of(traced).values():
         chain = [node for node in traced.graph.nodes if node.name == layer.weighted]
         while chain[-1].name != layer.site:
-            chain += list(chain[-1].users)[:1]
+            chain += [user for user in chain[-1].users if operations.kind(traced, user) != "size"][:1]
         # The activation stays: it is no parameter, and what takes the layer's place is linear.
         parts = [part for node in chain for part in _modules(traced, node)]
         found.append(Unit(layer.name, layer.site, tuple(dict.fromkeys(parts))))
@@ -82,6 +88,7 @@ def _block(traced: fx.GraphModule, addition: fx.Node) -> Unit:
     name = next(reversed(addition.meta.get("nn_module_stack", {})), None)
     if name is None:
         raise DeepArcError(f"the addition {addition.name!r} stands in no module of its own, expected a residual block.")
+    name = name.partition("@")[0]  # of a block that is called again: the module is one
     inside = [n for n in traced.graph.nodes if n.op == "call_module" and n.target.startswith(f"{name}.")]
     last = inside[-1] if inside and addition in inside[-1].all_input_nodes else addition
     return Unit(name, last.name, (name,))
@@ -94,7 +101,7 @@ def similarities(net: nn.Module, x: Tensor) -> list[float]:
     landscapes: dict[str, Tensor] = {}
     where = next(net.parameters()).device
     with neurons.evaluating(net):
-        traced = graphs.trace(net, x)
+        traced = _seen(net, x)
         found = _units(traced)
         visits = {
             unit.site: lambda value, site=unit.site: landscapes.__setitem__(site, similarity.gram(value.detach()))
@@ -116,7 +123,7 @@ def debiased_similarities(net: nn.Module, batches: Iterable[Tensor]) -> list[flo
     with neurons.evaluating(net):
         batches = iter(batches)
         first = next(batches, None)
-        traced = graphs.trace(net, first)
+        traced = graphs.trace(net) if first is None else _seen(net, first)
         sites = [unit.site for unit in _units(traced)]
         sums = torch.zeros(max(0, len(sites) - 1), 3, dtype=torch.float64)
         for x in chain([] if first is None else [first], batches):
@@ -181,13 +188,12 @@ def remove(net: nn.Module, gone: list[Unit], x: Tensor) -> nn.Module:
                 )
         before, after, alone = _around(slim, unit, x)
         if before.shape == after.shape:
-            slim.set_submodule(unit.parts[0], nn.Identity() if alone else _Passing())
+            others = {unit.parts[0]: nn.Identity() if alone else _Passing()}
         elif alone:
-            slim.set_submodule(unit.parts[0], _sewing(before, after))
+            others = {unit.parts[0]: _sewing(before, after)}
         else:
             raise DeepArcError(f"unit {unit.name!r} is called with more than one input: no layer can take its place.")
-        for part in unit.parts[1:]:
-            slim.set_submodule(part, nn.Identity())
+        graphs.put(slim, others | {part: nn.Identity() for part in unit.parts[1:]})
     return _running(slim, x)
 
 
@@ -221,7 +227,7 @@ def add(net: nn.Module, copied: list[Unit], x: Tensor) -> nn.Module:
         if before.shape != after.shape:
             shapes = tuple(before.shape[1:]), tuple(after.shape[1:])
             raise DeepArcError(f"block {unit.name!r} makes {shapes[1]} of {shapes[0]}, expected one that keeps shape.")
-        grown.set_submodule(unit.name, (nn.Sequential if alone else _InTurn)(block, copy.deepcopy(block)))
+        graphs.put(grown, {unit.name: (nn.Sequential if alone else _InTurn)(block, copy.deepcopy(block))})
     return _running(grown, x)
 
 
@@ -314,6 +320,11 @@ def _running(net: nn.Module, x: Tensor) -> nn.Module:
 def _sewing(before: Tensor, after: Tensor) -> nn.Module:
     """The Linear or 1x1 convolution (strided where the unit was) that maps `before` to `after` best."""
     dense = before.dim() == 2
+    if before.dim() not in (2, 4) or (not dense and after.shape[-1] > before.shape[-1]):
+        raise DeepArcError(
+            f"no layer takes the place of one that makes {tuple(after.shape[1:])} of {tuple(before.shape[1:])}, "
+            "expected values (N, width) or maps (N, channels, H, W) that grow no larger."
+        )
     stride = 1 if dense else before.shape[-1] // after.shape[-1]
     inputs = before if dense else before[:, :, ::stride, ::stride]
     if not dense and inputs.shape[2:] != after.shape[2:]:

@@ -120,7 +120,8 @@ class _Follower:
 
     def __init__(self, traced: fx.GraphModule, cuts: list[Cut]):
         self.traced, self.flow = traced, Flow(fx.Graph())
-        self.dtype = next((p.dtype for p in traced.parameters() if p.is_floating_point()), torch.float32)
+        dtypes = {p.dtype for p in traced.parameters() if p.is_floating_point()}
+        self.dtype = dtypes.pop() if len(dtypes) == 1 else None  # of constants; None where values have several
         self.graph = self.flow.graph
         self.cuts = {cut.weighted: cut for cut in cuts}
         sites = {cut.site: cut for cut in cuts}
@@ -261,7 +262,10 @@ class _Follower:
             pad = self._call(torch.zeros_like, self._call(torch.narrow, small, left.axis, 0, 1))
             if len(values) > 1 or values[0] != 0:
                 values = values.view(-1, *[1] * (self._rank(node) - left.axis - 1))
-                pad = self._call(torch.add, pad, self._tensor(f"{name}_constants", values.to(self.dtype)))
+                constants = self._tensor(f"{name}_constants", values.to(self.dtype or torch.float64))
+                if self.dtype is None:
+                    constants = self.graph.call_method("type_as", (constants, pad))
+                pad = self._call(torch.add, pad, constants)
             small = self._call(torch.cat, (small, pad), left.axis)
             places[constant] = left.kept.sum() + which
         index = self._tensor(f"{name}_places", places[entries])
@@ -408,8 +412,7 @@ class _Follower:
 
     def _same(self, node: fx.Node):
         left = self.left[node.args[0]]
-        told = (*node.args[1:], *node.kwargs.values())
-        if any(isinstance(each, torch.dtype) and not each.is_floating_point for each in told):
+        if (dtype := node.meta.get("dtype")) is not None and not dtype.is_floating_point:
             return self._opaque(node)  # whole numbers
         return (self._copy(node, {node.args[0]: self.small[node.args[0]]}), left) if left else self._opaque(node)
 

@@ -171,7 +171,7 @@ def tuning(
                 f"parameters {other!r} and {name!r} have the same memory, so that one moves with the other: expected "
                 "one parameter under two names (module.weight = other.weight), or a copy of its own."
             )
-    partly = _partly(net, trainable, statistics or {})
+    partly, still = _partly(net, trainable, statistics or {}), _still(net, moving, statistics or {})
     required = {name: p.requires_grad for name, p in parameters.items()}
     device = next(iter(parameters.values())).device
     generator = torch.Generator().manual_seed(seed)
@@ -205,7 +205,7 @@ def tuning(
                     done += 1
                     yield done
     finally:
-        _put_back(partly)  # a loss that failed may have moved statistics already
+        _put_back(partly + still)  # a loss that failed may have moved statistics already
         for name, p in parameters.items():
             p.requires_grad_(required[name])
             p.grad = None
@@ -269,11 +269,27 @@ def _normalising(net: nn.Module, moving: Mapping[str, Tensor]) -> Iterator[None]
     """Within the block, the given channels are normalised as in training and all others as in eval mode."""
     modules = {name: net.get_submodule(name).train() for name in moving}
     hooks = [modules[name].register_forward_hook(_held(modules[name], moving[name])) for name in moving]
+    for norm in modules.values():
+        hooks += _of_several(norm)
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _of_several(norm: nn.Module) -> list:
+    """Hooks by which a normalisation takes a single value of each channel, which has no variance, as in eval mode."""
+    modes = []
+
+    def before(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+        modes.append(norm.training)
+        norm.training = norm.training and inputs[0].numel() > inputs[0].shape[1]
+
+    def after(norm: nn.Module, *_) -> None:
+        norm.training = modes.pop()
+
+    return [norm.register_forward_pre_hook(before), norm.register_forward_hook(after)]
 
 
 def _held(norm: nn.Module, moving: Tensor) -> Callable:
@@ -297,6 +313,20 @@ def _partly(net: nn.Module, trainable: Elements, statistics: Mapping[str, Tensor
         norm = net.get_submodule(name)
         found += [(norm.running_mean, channels), (norm.running_var, channels)]
     return [(tensor, mask, tensor.detach().clone()) for tensor, mask in found if not mask.all()]
+
+
+def _still(net: nn.Module, moving: Iterable[str], statistics: Mapping[str, Tensor]) -> list[tuple[Tensor, ...]]:
+    """As `_partly`, of what forward() itself may change although it is frozen: buffers, and the rows of an embedding
+    that it keeps below a norm."""
+    found = [
+        parameter
+        for name, module in net.named_modules()
+        if getattr(module, "max_norm", None) is not None
+        for own, parameter in module.named_parameters(recurse=False)
+        if f"{name}.{own}".removeprefix(".") not in moving
+    ]
+    found += [buffer for name, buffer in net.named_buffers() if name.rpartition(".")[0] not in statistics]
+    return [(tensor, torch.zeros((), dtype=torch.bool), tensor.detach().clone()) for tensor in found]
 
 
 @torch.no_grad()

@@ -6,10 +6,12 @@ stays free. What depends on the values themselves cannot be read off, and is ref
 """
 
 import copy
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import is_dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
@@ -32,13 +34,22 @@ def trace(net: nn.Module, x: Tensor | None = None) -> fx.GraphModule:
     if isinstance(net, fx.GraphModule):
         return net if net.meta.get("functional") else tracing.functional(fx.GraphModule(net, copy.deepcopy(net.graph)))
     net = unwrapped(net)
+    traced = _traced(net, x)
+    if "drew" in traced.meta:
+        _check_draws(net, x, traced)
+    return traced
+
+
+def _traced(net: nn.Module, x: Tensor | None) -> fx.GraphModule:
+    """The graph by one run of forward(); `meta["drew"]` where that drew numbers at random."""
     if lazy := [name for name, p in net.named_parameters() if nn.parameter.is_lazy(p)]:
         raise operations.UnsupportedNetwork(
             f"{lazy[0]!r} has no size yet, nor values: expected a network that has been called once, on some samples."
         )
+    before = _drawn()
     try:
         with _untouched(net):
-            return tracing.functional(fx.GraphModule(net, tracing.Symbolic().trace(net)))
+            return _drawing(tracing.functional(fx.GraphModule(net, tracing.Symbolic().trace(net))), before)
     except Exception as error:  # whatever forward() trips over when handed a symbolic tensor
         reason = error
     try:
@@ -48,15 +59,66 @@ def trace(net: nn.Module, x: Tensor | None = None) -> fx.GraphModule:
             f"the dataflow of {type(net).__name__} cannot be traced without an example ({_words(reason)}), and none "
             f"could be guessed: {error}"
         ) from reason
+    before = _drawn()
     try:
         with _untouched(net):
-            return tracing.functional(fx.GraphModule(net, tracing.Concrete(inputs).trace(net)))
+            return _drawing(tracing.functional(fx.GraphModule(net, tracing.Concrete(inputs).trace(net))), before)
     except Exception as error:
         raise operations.UnsupportedNetwork(
             f"the dataflow of {type(net).__name__} cannot be traced ({_words(error)}). Expected a forward() of one "
             "tensor, whose path does not depend on the values in it; a network of several inputs can be called by a "
             "module around it that takes them in one."
         ) from error
+
+
+REDRAWN = 8  # how often forward() is read off anew where it draws: by so many coins one falls otherwise
+
+
+def _drawn() -> tuple:
+    """Where the generators stand that a forward() may draw from."""
+    _, keys, *rest = np.random.get_state()  # noqa: NPY002
+    return hash(torch.random.get_rng_state().numpy().tobytes()), hash(random.getstate()), hash(keys.tobytes()), *rest
+
+
+def _drawing(traced: fx.GraphModule, before: tuple) -> fx.GraphModule:
+    if _drawn() != before:
+        traced.meta["drew"] = True
+    return traced
+
+
+def _check_draws(net: nn.Module, x: Tensor | None, traced: fx.GraphModule) -> None:
+    """Raise UnsupportedNetwork where a graph has what forward() drew while it was read off: it would draw no more."""
+    for _ in range(REDRAWN):
+        if not same(traced, _traced(net, x)):
+            raise operations.UnsupportedNetwork(
+                f"forward() of {type(net).__name__}{' in training mode' if net.training else ''} draws at random which "
+                "way it goes, or numbers that it goes on by, and a graph would keep what it drew; expected modules "
+                "that draw, such as nn.Dropout or torchvision.ops.StochasticDepth."
+            )
+
+
+def steps(nodes: Iterable[fx.Node]) -> list[tuple]:
+    """What each of a graph's nodes does: its kind, what it calls or reads, and on what, nodes by their places."""
+    place = {node: f"%{i}" for i, node in enumerate(nodes)}
+    return [
+        (node.op, getattr(node.target, "of", node.target), *fx.map_arg((node.args, node.kwargs), place.get))
+        for node in place
+    ]
+
+
+def reads_alike(one: fx.GraphModule, node: fx.Node, other: fx.GraphModule, its: fx.Node) -> bool:
+    """Whether nodes of two graphs read the same parameter, buffer or constant, by whatever name."""
+    a, b = operations.attribute(one, node.target), operations.attribute(other, its.target)
+    return a is b or (isinstance(a, Tensor) and isinstance(b, Tensor) and torch.equal(a, b))
+
+
+def same(one: fx.GraphModule, other: fx.GraphModule) -> bool:
+    """Whether two graphs do the same, with the same constants."""
+    ours, theirs = list(one.graph.nodes), list(other.graph.nodes)
+    return len(ours) == len(theirs) and all(
+        reads_alike(one, node, other, its) if node.op == its.op == "get_attr" else does == do
+        for node, its, does, do in zip(ours, theirs, steps(ours), steps(theirs), strict=True)
+    )
 
 
 @torch.no_grad()
@@ -76,13 +138,27 @@ def seen(net: nn.Module, x: Tensor) -> fx.GraphModule:
         raise operations.UnsupportedNetwork(
             f"{type(net).__name__} of {own} does not take samples of {x.dtype} ({_words(error)}); expected x.to({own})."
         ) from error
+    _check_alike(net, type(net).__name__, traced, x, wanted)
+    return traced
+
+
+def _check_alike(net: Callable, name: str, traced: fx.GraphModule, x: Tensor, wanted) -> None:
+    """Raise UnsupportedNetwork where a graph gives other outputs for x than `net`, which gave those that are wanted."""
     off = differ(wanted, run(traced, {}, x))
     if off and not differ(wanted, net(x.clone())):
         raise operations.UnsupportedNetwork(
-            f"read off as a graph, {type(net).__name__} gives other outputs than by itself: {off}. Expected a "
-            "forward() whose path does not depend on what it is called with."
+            f"read off as a graph, {name} gives other outputs than by itself: {off}. Expected a "
+            "forward() whose path does not depend on what it is called with, and no hooks on the network as a whole."
         )
-    return traced
+
+
+@torch.no_grad()
+def check_forward(net: nn.Module, traced: fx.GraphModule, x: Tensor) -> None:
+    """As `seen`, of a network whose hooks are called whatever becomes of its forward()."""
+    inner = unwrapped(net)
+    forward = inner.forward if inner is net else inner
+    with _untouched(net):
+        _check_alike(forward, type(inner).__name__, traced, x, forward(x.clone()))
 
 
 def differ(wanted, found) -> str:
@@ -220,8 +296,8 @@ def like(traced: fx.GraphModule) -> tuple[int, ...]:
 
 def shapes(traced: fx.GraphModule, x: Tensor | None = None) -> fx.GraphModule:
     """The traced network with `meta["shape"]` on each node: a tensor's torch.Size for a batch of `tracing.BATCH`, a
-    tuple of such for several, a number for a size, None for the rest. Done once; `x` is an example, guessed where none
-    is given."""
+    tuple of such for several, a number for a size, None for the rest; and a tensor's `meta["dtype"]`. Done once; `x` is
+    an example, guessed where none is given."""
     nodes = list(traced.graph.nodes)
     if "shape" in nodes[0].meta:
         return traced
@@ -244,7 +320,7 @@ def shapes(traced: fx.GraphModule, x: Tensor | None = None) -> fx.GraphModule:
                 f"the network does not take a batch of samples {tuple(x.shape[1:])} ({_words(error)})."
             ) from error
     for node in nodes:
-        node.meta["shape"] = _shape(values.get(node))
+        node.meta["shape"], node.meta["dtype"] = _shape(values.get(node)), getattr(values.get(node), "dtype", None)
     return traced
 
 

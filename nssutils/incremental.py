@@ -1,10 +1,10 @@
 """Incremental development (Section 4.3): learn task B's classes after task A's without forgetting these (RQ4)."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nssutils import data, freezing, graphs, neurons, operations, slicing, training
@@ -27,14 +27,14 @@ def split(n_classes: int, task_a: str) -> tuple[Tensor, Tensor]:
 
 def samples(y: Tensor, classes: Tensor) -> Tensor:
     """Indices of the samples with labels y (N,) that are of the given classes."""
-    return torch.isin(labels(y, len(y)).cpu(), classes).nonzero()[:, 0]
+    return torch.isin(labels(y, len(y)).cpu(), torch.as_tensor(classes)).nonzero()[:, 0]
 
 
 def replayed(y: Tensor, classes: Tensor, share: float) -> Tensor:
     """Indices of the samples of the classes that replay stores: the first `share` of each class."""
     if not 0 <= share <= 1:
         raise NssError(f"share={share!r} given, expected one in [0, 1].")
-    kept = [samples(y, classes[i : i + 1]) for i in range(len(classes))]
+    kept = [samples(y, one) for one in torch.as_tensor(classes)]
     return torch.cat([one[: round(share * len(one))] for one in kept]).sort().values
 
 
@@ -173,26 +173,33 @@ def learn(
     `critical`, and task A's classes, images of task A pass through the masked network in eval mode, as it is read.
     Gradients that there were are dropped.
     """
-    layout = torch.channels_last if reduced else torch.contiguous_format
+    if not len(x):
+        raise NssError("no samples given, expected some of task B.")
+    if critical is not None and task_a is None:
+        raise NssError("a slice given without task_a, expected the classes whose samples pass through it, too.")
+    layout = torch.channels_last if reduced and x.dim() == 4 else torch.contiguous_format
     net.to(memory_format=layout)
     x, y = (each.to(operations.device(net)) for each in (x, labels(y, len(x))))
-    ours = torch.zeros(len(y), dtype=torch.bool) if critical is None else torch.isin(y.cpu(), task_a)
+    ours = torch.zeros(len(y), dtype=torch.bool) if critical is None else torch.isin(y.cpu(), torch.as_tensor(task_a))
 
     def loss(batch: Tensor) -> Tensor:
         images = x[batch].to(memory_format=layout)
         if critical is None:
-            return F.cross_entropy(net(images), y[batch])
+            return training.cross_entropy(net(images), y[batch])
         old = ours.to(batch.device)[batch]
         logits = [net(images[~old])] if not old.all() else []
         if old.any():
             with neurons.evaluating(net):
                 logits.append(masked(images[old]))
-        return F.cross_entropy(torch.cat(logits), torch.cat([y[batch][~old], y[batch][old]]))
+        return training.cross_entropy(torch.cat(logits), torch.cat([y[batch][~old], y[batch][old]]))
 
-    with neurons.evaluating(net):  # as it is read
-        traced = graphs.trace(net, x)
-    # The traced network shares the modules, so that one can be masked and the other not.
-    with neurons.masked(traced, critical or {}) as masked:
+    with ExitStack() as while_it_learns:
+        if critical is not None:
+            few = x[:2].to(memory_format=layout)
+            with neurons.evaluating(net), torch.no_grad():  # as it is read, and before hooks hold statistics
+                # The traced network shares the modules, so that one can be masked and the other not.
+                masked = while_it_learns.enter_context(neurons.masked(graphs.seen(net, few), critical))
+                masked(few)
         return freezing.tune(
             net, elements, loss, len(x), lambda some: torch.optim.AdamW(some, lr),
             epochs=epochs, batch_size=batch_size, seed=seed, reduced=reduced, decay=True,

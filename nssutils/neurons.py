@@ -149,7 +149,8 @@ def masked(net: nn.Module, masks) -> Iterator[nn.Module]:
     """Within the block, `net` computes with every neuron outside the masks at zero, after its activation.
 
     `masks` is a Slice or {layer: bool (width,)}, True = kept; layers that it does not name are left whole. In a block
-    within a block the masks of both hold.
+    within a block the masks of both hold. What forward() does besides, as hooks on modules that it is made of by their
+    own forward(), or values that it keeps, is not done within the block.
     """
     before, masks = vars(net).get("forward"), of_each_layer(masks)
     forward = _MaskedForward(net, masks, before)
@@ -177,13 +178,16 @@ def check_whole(net: nn.Module, error: type[NssError]) -> None:
         )
 
 
+_PLAIN = (bool, int, float, str, type(None))
+
+
 class _MaskedForward:
     """forward() of a masked network. What it does is laid down once for each mode, as the path may depend on it
     (F.dropout), and, where only an example shows the path, for each shape of input."""
 
     def __init__(self, net: nn.Module, masks: dict[str, Tensor], before: Callable | None):
         """before: the forward() that the network has in the place of its class's, that of a block around, or none."""
-        self.net, self.plans, self.parts = net, {}, ()
+        self.net, self.plans, self.parts, self.seen = net, {}, (), set()
         around = isinstance(before, _MaskedForward)
         self.masks = [*(before.masks if around else ()), masks]
         self.own = before.own if around else before
@@ -223,23 +227,40 @@ class _MaskedForward:
 
     def plan(self, x: Tensor | None) -> tuple[fx.GraphModule, dict]:
         """The traced network and what to do at each masked site."""
-        shape = None if x is None else tuple(x.shape[1:])
-        parts = tuple(map(id, (*self.net.modules(), *self.net.parameters(False), *self.net.buffers(False))))
-        if parts != self.parts:  # as where torch.func.functional_call puts others in their place
+        shape, modules = None if x is None else tuple(x.shape[1:]), list(self.net.modules())
+        parts = tuple(map(id, (*modules, *self.net.parameters(False), *self.net.buffers(False))))
+        if parts != self.parts or len(self.plans) > 16:  # others, as torch.func.functional_call puts in their place
             self.parts = parts
             self.plans.clear()
-        for key in ((self.net.training, None), (self.net.training, shape)):
-            if key in self.plans:
-                return self.plans[key]
-        forward = vars(self.net).pop("forward", None)  # it is the network's own that is read off
+        # What forward() may go by: modes, and numbers that a user sets.
+        state = tuple(value for module in modules for value in vars(module).values() if type(value) in _PLAIN)
+        plan = next((self.plans[key] for key in ((state, None), (state, shape)) if key in self.plans), None)
+        plan = self._made(x, (state, shape)) if plan is None else plan
+        # In training mode a layer may draw, and nothing can be compared.
+        if x is not None and (state, shape) not in self.seen and not any(module.training for module in modules):
+            with self._whole():
+                graphs.check_forward(self.net, plan[0], x[:2])
+            self.seen.add((state, shape))
+        return plan
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Within the block the network has its own forward()."""
+        forward = vars(self.net).pop("forward", None)
         if self.own is not None:
             self.net.forward = self.own
         try:
-            traced = graphs.trace(self.net, x)
+            yield
         finally:
             vars(self.net).pop("forward", None)
             if forward is not None:
                 self.net.forward = forward
+
+    def _made(self, x: Tensor | None, key: tuple) -> tuple[fx.GraphModule, dict]:
+        """A plan made anew, and kept where it holds for more than x."""
+        state, shape = key
+        with self._whole():
+            traced = graphs.trace(self.net, x)
         found, where, kept = layers_of(traced), operations.device(self.net), {}
         for masks in self.masks:
             check_masks(found, masks)
@@ -253,7 +274,7 @@ class _MaskedForward:
         at = {found[name].site: zero_outside(mask, found[name].axis) for name, mask in kept.items()}
         general = graphs.general(traced)
         if general or x is not None:  # a guessed example says nothing of the inputs to come
-            self.plans[self.net.training, None if general else shape] = traced, at
+            self.plans[state, None if general else shape] = traced, at
         return traced, at
 
 

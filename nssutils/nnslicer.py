@@ -53,7 +53,7 @@ def profile(net: nn.Module, x: Tensor, batch_size: int = 500, spatial: str = "me
     neurons.check_whole(net, NNSlicerError)
     where = next(net.parameters()).device
     with torch.no_grad(), neurons.evaluating(net):
-        traced = graphs.trace(net, x)
+        traced = graphs.seen(net, x[:2].to(where))
         _check(traced, x)
         sums: dict[str, Tensor] = {}
 
@@ -74,7 +74,7 @@ def difference(net: nn.Module, x: Tensor, means: Profile) -> dict[str, Tensor]:
     neurons.check_whole(net, NNSlicerError)
     where, parts = next(net.parameters()).device, {}
     with torch.no_grad(), neurons.evaluating(net):
-        traced = graphs.trace(net, x)
+        traced = graphs.seen(net, x[:2].to(where))
         _check(traced, x)
         _check_profile(traced, means)
         nodes = {node.name: node.target for node in _weighted_nodes(traced)}
@@ -111,7 +111,7 @@ def contributions(
     sums: list[dict[str, Tensor]] = [{}, {}]
     lists: list[dict[str, list[Tensor]]] = [{}, {}]
     with torch.no_grad(), neurons.evaluating(net):
-        traced = graphs.trace(net, x)
+        traced = graphs.seen(net, x[:2].to(where))
         _check(traced, x)
         _check_profile(traced, means)
         means = {name: value.to(where) for name, value in means.items()}

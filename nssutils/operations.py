@@ -220,10 +220,13 @@ def hooked(module: nn.Module) -> bool:
     return bool(module._forward_hooks) or any(name != "torch.nn.utils.weight_norm" for name in before)
 
 
-_IN_PLACE = (
-    operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ifloordiv, operator.imod, operator.ipow,
-    operator.imatmul, operator.iand, operator.ior, operator.ixor, operator.ilshift, operator.irshift,
-)  # fmt: skip
+# What an augmented assignment does to its value, and the operation that makes a new one. Not @=: tensors have none.
+AUGMENTED = {
+    operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul,
+    operator.itruediv: operator.truediv, operator.ifloordiv: operator.floordiv, operator.imod: operator.mod,
+    operator.ipow: operator.pow, operator.iand: operator.and_, operator.ior: operator.or_,
+    operator.ixor: operator.xor, operator.ilshift: operator.lshift, operator.irshift: operator.rshift,
+}  # fmt: skip
 
 
 def in_place(traced: fx.GraphModule, node: fx.Node) -> bool:
@@ -235,7 +238,7 @@ def in_place(traced: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_function":
         if node.kwargs.get("inplace") or (True in node.args[1:] and kind(traced, node) == "activation"):
             return True
-        if node.target in (*_IN_PLACE, written):
+        if node.target in (*AUGMENTED, operator.imatmul, written):
             return True
         return (
             getattr(node.target, "__name__", "").endswith("_") and getattr(node.target, "__module__", "") != "_operator"

@@ -61,6 +61,7 @@ def prune(net: nn.Module, pruner: str, share: float) -> nn.Module:
     """
     if pruner not in PRUNERS:
         raise PruningError(f"pruner {pruner!r} given, expected one of {', '.join(PRUNERS)}.")
+    share = float(share)
     if not 0 < share < 1:
         raise PruningError(f"share {share!r} given, expected one in (0, 1).")
     if not prunable(net):

@@ -135,6 +135,13 @@ def repair_units(
     x, adversarial, y = (each.to(operations.device(net)) for each in (x, adversarial, y))
     hook = first.register_forward_hook(lambda *args: seen.append(args[2].clone()))
     try:
+        training.logits(net, x[:1])
+        if len(seen) != 1:
+            raise NssError(
+                f"unit {units[0].name!r} is called {len(seen)} times in a pass, expected once: the loss compares what "
+                "it gives."
+            )
+        seen.clear()
         training.logits(net, x, batch_size=250)
         wanted = torch.cat(seen)
 
@@ -143,7 +150,7 @@ def repair_units(
             both = net(torch.cat([x[batch], adversarial[batch]]))
             (given,) = seen
             apart = F.mse_loss(given.float(), torch.cat([wanted[batch]] * 2).float())
-            return 0.5 * apart + 0.5 * F.cross_entropy(both, torch.cat([y[batch]] * 2))
+            return 0.5 * apart + 0.5 * training.cross_entropy(both, torch.cat([y[batch]] * 2))
 
         return freezing.tune(
             net, elements, loss, len(x), lambda some: torch.optim.SGD(some, lr, momentum=0.9),
@@ -192,7 +199,7 @@ def repairing(
     x, adversarial, y = (each.to(operations.device(net)) for each in (x, adversarial, y))
 
     def loss(batch: Tensor) -> Tensor:
-        return F.cross_entropy(net(x[batch]), y[batch]) + F.cross_entropy(net(adversarial[batch]), y[batch])
+        return sum(training.cross_entropy(net(images[batch]), y[batch]) for images in (x, adversarial))
 
     return freezing.tuning(
         net, elements, loss, len(x), lambda some: torch.optim.AdamW(some, lr),
@@ -230,7 +237,7 @@ def gradient(net: nn.Module, x: Tensor, y: Tensor, reduced: bool = False) -> Ten
         # By the cross-entropy of one output nothing moves. A copy, since forward() may overwrite what it is given.
         logits = training.checked(net(x.clone()))
         # The sum, so that an image's gradient does not depend on how many are in the batch.
-        (found,) = torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), x)
+        (found,) = torch.autograd.grad(training.cross_entropy(logits, y, reduction="sum"), x)
     return found
 
 
@@ -239,7 +246,7 @@ def _changes(net: nn.Module, units: list[deeparc.Unit], x: Tensor, adversarial: 
     """Centred CKA of each unit's output on x with that on the adversarial counterparts."""
     seen: dict[str, list[Tensor]] = {unit.name: [] for unit in units}
     with neurons.evaluating(net):
-        traced = graphs.trace(net, x)
+        traced = graphs.seen(net, x[:2].to(operations.device(net)))
         visits = {unit.site: lambda value, name=unit.name: seen[name].append(similarity.gram(value)) for unit in units}
         for images in (x, adversarial):
             graphs.run(traced, visits, images.to(next(net.parameters()).device))

@@ -41,6 +41,7 @@ def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, 
                 f"layer {name!r} keeps no neuron, expected at least one: nothing would reach the rest."
             )
     net, x = graphs.unwrapped(net), None if x is None else torch.as_tensor(x)
+    _compute_weights(net)
     with neurons.evaluating(net):
         traced = graphs.trace(net, x)
         through = neurons.followed(traced, masks, x)
@@ -64,7 +65,7 @@ def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, 
         shapes = {node.name: node.meta["shape"] for node in traced.graph.nodes}
         _fold(small, traced if through.plain else small, shapes)
     elif through.plain:
-        _check_training(net, small, traced, like)
+        _check_training(net, small, traced, masks, through, like)
     else:
         _follow_mode(net, small, traced, like)
     if check:
@@ -84,11 +85,13 @@ def _copied(net: nn.Module, others: dict[str, nn.Module]) -> nn.Module:
 def _check_tied(net: nn.Module, fewer: set[str]) -> None:
     """Raise UnsupportedNetwork where modules that share a parameter would each get their own part of it."""
     users: dict[nn.Parameter, dict[nn.Module, str]] = {}
-    for name, module in net.named_modules(remove_duplicate=False):
+    for name, module in net.named_modules():
         for parameter in module.parameters(recurse=False):
             users.setdefault(parameter, {})[module] = name
-    for names in (list(modules.values()) for modules in users.values() if len(modules) > 1):
-        if not fewer.isdisjoint(names):
+    smaller = {net.get_submodule(name) for name in fewer}
+    for modules in (modules for modules in users.values() if len(modules) > 1):
+        names = list(modules.values())
+        if not smaller.isdisjoint(modules):
             raise operations.UnsupportedNetwork(
                 f"{' and '.join(map(repr, names))} share a parameter, and each would have its own part of it: the "
                 "extracted network would be trained otherwise. With fold=True it is extracted for use alone."
@@ -127,7 +130,8 @@ def _smaller(module: nn.Module, left: flow.Smaller) -> nn.Module:
         new.bias.requires_grad_((module.weight if module.bias is None else module.bias).requires_grad)
     new.weight.requires_grad_(module.weight.requires_grad)
     for name, value in vars(module).items():  # what a user has put there
-        vars(new).setdefault(name, value)
+        if name not in new._parameters:  # a weight that torch.nn.utils.weight_norm has computed is the new one's own
+            vars(new).setdefault(name, value)
     return new.train(module.training)
 
 
@@ -179,20 +183,60 @@ def _as_module(copied: nn.Module, traced: fx.GraphModule, through: flow.Flow) ->
     return fx.GraphModule(small, small.graph, type(copied).__name__)  # without what only dead code read
 
 
-def _check_training(net: nn.Module, small: nn.Module, traced: fx.GraphModule, x: Tensor) -> None:
-    """Raise UnsupportedNetwork where modules that training mode alone calls, as auxiliary outputs, cannot read what is
-    smaller now."""
-    read = {node.target for node in traced.graph.nodes if node.op in ("call_module", "get_attr")}
-    within = (itertools.accumulate(name.split("."), "{}.{}".format) for name, _ in net.named_parameters())
-    if all(not read.isdisjoint(paths) for paths in within):
-        return
+def _check_training(
+    net: nn.Module, small: nn.Module, traced: fx.GraphModule, masks: dict[str, Tensor], through: flow.Flow, x: Tensor
+) -> None:  # fmt: skip
+    """Raise UnsupportedNetwork where in training mode forward() goes another way, as to auxiliary outputs, on which the
+    smaller modules cannot be called, or do not do what the masked network's do."""
+    twin = _twin(net).train()
     fails = graphs.fails(small.train(), x)
     small.eval()
-    if fails and not graphs.fails(_twin(net).train(), x):
+    if fails and not graphs.fails(twin, x):
         raise operations.UnsupportedNetwork(
             f"in training mode the extracted {type(net).__name__} cannot run ({fails}): what eval mode does not call "
             "is not made smaller. With fold=True it is extracted for use alone."
         )
+    try:
+        trained = graphs.trace(twin, x)
+    except operations.UnsupportedNetwork:  # as of layers that are left out at random: that it runs is all that is known
+        return
+    try:
+        _twins(traced, trained)
+        return
+    except operations.UnsupportedNetwork as error:
+        reason = error
+    try:
+        there = neurons.followed(trained, masks, x)
+        alike = there.plain and _alike(there.modules, through.modules)
+        if alike and not _reads_sizes(trained, _twin(small).train(), x):
+            return
+    except NssError as error:
+        reason = error
+    raise operations.UnsupportedNetwork(
+        f"in training mode {type(net).__name__} goes another way, on which the extracted network would do something "
+        f"else than the masked one ({reason}). With fold=True it is extracted for use alone."
+    )
+
+
+def _alike(some: dict[str, flow.Smaller], others: dict[str, flow.Smaller]) -> bool:
+    """Whether the same is left of each module."""
+
+    def same(one: Tensor | None, other: Tensor | None) -> bool:
+        return one is other or (one is not None and other is not None and torch.equal(one, other))
+
+    return some.keys() == others.keys() and all(
+        same(one.rows, other.rows) and same(one.columns, other.columns) and same(one.shift, other.shift)
+        for one, other in ((some[name], others[name]) for name in some)
+    )
+
+
+def _compute_weights(net: nn.Module) -> None:
+    """Have weights that torch.nn.utils.weight_norm computes before each call computed now: they may be of before the
+    last step of an optimiser, or a file that was read."""
+    for module in net.modules():
+        for hook in module._forward_pre_hooks.values():
+            if type(hook).__module__ == "torch.nn.utils.weight_norm":
+                hook(module, None)
 
 
 def _twin(net: nn.Module) -> nn.Module:
@@ -203,16 +247,8 @@ def _twin(net: nn.Module) -> nn.Module:
 def _reads_sizes(traced: fx.GraphModule, small: nn.Module, x: Tensor | None) -> bool:
     """Whether forward() does something else with the smaller modules, as by a number that it reads off them
     (linear.in_features)."""
-
-    def does(graph: fx.GraphModule) -> list[tuple]:
-        place = {node: f"%{i}" for i, node in enumerate(graph.graph.nodes)}
-        return [
-            (node.op, getattr(node.target, "of", node.target), *fx.map_arg((node.args, node.kwargs), place.get))
-            for node in graph.graph.nodes
-        ]
-
     try:
-        return does(traced) != does(graphs.trace(small, x))
+        return graphs.steps(traced.graph.nodes) != graphs.steps(graphs.trace(small, x).graph.nodes)
     except operations.UnsupportedNetwork:  # it cannot be called with these
         return True
 
@@ -241,26 +277,19 @@ def _twins(traced: fx.GraphModule, trained: fx.GraphModule) -> dict[str, fx.Node
     Raises UnsupportedNetwork unless all but dropout is the same."""
     ours, theirs = _acting(traced), _acting(trained)
     place = {node: f"%{i}" for nodes in (ours, theirs) for i, node in enumerate(nodes)}
-
-    def does(graph: fx.GraphModule, node: fx.Node) -> tuple:
-        return node.op, getattr(node.target, "of", node.target), *fx.map_arg((node.args, node.kwargs), place.get)
-
-    def reads_alike(node: fx.Node, other: fx.Node) -> bool:
-        one, two = operations.attribute(traced, node.target), operations.attribute(trained, other.target)
-        return one is two or (isinstance(one, Tensor) and isinstance(two, Tensor) and torch.equal(one, two))
-
+    does = dict(zip([*ours, *theirs], [*graphs.steps(ours), *graphs.steps(theirs)], strict=True))
     for node, other in itertools.zip_longest(ours, theirs):
         if node is None or other is None:
             alike = False
         elif node.op == other.op == "get_attr":
-            alike = reads_alike(node, other)
+            alike = graphs.reads_alike(traced, node, trained, other)
         elif node.target in operations.DROPOUTS and other.target == node.target:
             modules = [operations.dropout(each) for each in (node, other)]
             sources = [[place[source] for source in each.all_input_nodes] for each in (node, other)]
             alike = None not in modules and sources[0] == sources[1] and not modules[0].training
-            alike |= does(traced, node) == does(trained, other)
+            alike |= does[node] == does[other]
         else:
-            alike = does(traced, node) == does(trained, other)
+            alike = does[node] == does[other]
         if not alike:
             what = other if other is not None else node
             raise operations.UnsupportedNetwork(

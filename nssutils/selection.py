@@ -1,11 +1,11 @@
 """The highest-ranking neurons or weights, as many as asked for by any ranking; and networks without some of them."""
 
-import copy
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from nssutils import graphs
 from nssutils.errors import NssError
 
 
@@ -35,7 +35,7 @@ def without(net: nn.Module, gone: Mapping[str, Tensor]) -> nn.Module:
             )
         if mask.shape != weight.shape:
             raise NssError(f"{tuple(mask.shape)} given for the weight {tuple(weight.shape)} of module {name!r}.")
-    copied = copy.deepcopy(net)
+    copied = graphs.copied(net)
     with torch.no_grad():
         for name, mask in gone.items():
             weight = copied.get_submodule(name).weight

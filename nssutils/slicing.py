@@ -154,6 +154,7 @@ def semantic_slice(
     theta = theta.tolist() if hasattr(theta, "tolist") else theta  # numbers of numpy's and torch's types
     if isinstance(theta, str) or not isinstance(theta, Real | Iterable):
         raise SliceError(f"theta={theta!r} given, expected a similarity in [0, 1], or several.")
+    metric = list(metric)
     if not metric:
         raise SliceError(f"metric={metric!r} given, expected at least one of {', '.join(contribution.METRICS)}.")
     n_classes = _count_classes(x, y, n_classes)

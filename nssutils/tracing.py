@@ -158,6 +158,19 @@ class _Symbol(fx.Proxy):
         self.tracer.create_proxy("call_function", operations.written, (self, at, value), {})
 
 
+def _augmented(change: Callable, name: str) -> Callable:
+    """y += z as what it is: y is changed, and with it what shares its memory (fx would make a new value)."""
+
+    def augmented(self: _Symbol, other) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", change, (self, other), {}, name)
+
+    return augmented
+
+
+for _change, _anew in operations.AUGMENTED.items():
+    setattr(_Symbol, f"__{_change.__name__}__", _augmented(_change, _anew.__name__))
+
+
 @contextmanager
 def _answered() -> Iterator[None]:
     """Within the block isinstance() takes a symbol for what it stands for."""
@@ -441,7 +454,7 @@ def _factories() -> Iterator[None]:
 def functional(traced: fx.GraphModule) -> fx.GraphModule:
     """The graph with values that an operation changes in place read from that operation by all who come after, and that
     leaves what it is called with as it is."""
-    moved = _copies_what_it_changes(traced)
+    moved = _numbers_anew(traced) | _copies_what_it_changes(traced)
     order = {node: i for i, node in enumerate(traced.graph.nodes)}
     for node in list(traced.graph.nodes):
         args, kwargs = positional(traced, node.op, node.target, node.args, node.kwargs)
@@ -462,10 +475,25 @@ def functional(traced: fx.GraphModule) -> fx.GraphModule:
                         f"{node.name!r} changes {other.name!r}, too, which shares its memory and is read afterwards; "
                         "expected a forward() that makes new tensors."
                     )
+            # All who come after read the node, so that a new value does as well, which no view needs to be kept from.
+            if anew := operations.AUGMENTED.get(node.target):
+                node.target, moved = anew, True
     traced.meta["functional"] = True
     if moved:
         traced.recompile()
     return traced
+
+
+def _numbers_anew(traced: fx.GraphModule) -> bool:
+    """Make n += 1 of a size a new number, which it is: none is changed. Whether there is one."""
+    of_sizes = [
+        node for node in traced.graph.nodes
+        if node.target in operations.AUGMENTED
+        and not (isinstance(base := node.args[0], fx.Node) and operations.kind(traced, base) not in ("size", "number"))
+    ]  # fmt: skip
+    for node in of_sizes:
+        node.target = operations.AUGMENTED[node.target]
+    return bool(of_sizes)
 
 
 def _copies_what_it_changes(traced: fx.GraphModule) -> bool:

@@ -167,7 +167,16 @@ def logits(net: nn.Module, x: Tensor, batch_size: int = 1000, reduced: bool = Fa
 
 def correct(net: nn.Module, x: Tensor, y: Tensor, batch_size: int = 1000, reduced: bool = False) -> Tensor:
     """Which of the images x with labels y (N,) are recognised: bool (N,), on the CPU; `reduced` as in `logits`."""
-    return checked(logits(net, x, batch_size, reduced)).argmax(1).cpu() == samples.labels(y, len(x)).cpu()
+    given, y = checked(logits(net, x, batch_size, reduced)), samples.labels(y, len(x)).cpu()
+    samples.check_range(y, given.shape[1])
+    return given.argmax(1).cpu() == y
+
+
+def cross_entropy(logits: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
+    """The loss of logits (N, classes) and labels y (N,). Raises SampleError for a label that has no logit."""
+    if y.device.type == "cpu":  # elsewhere it would have to be waited for
+        samples.check_range(y, logits.shape[1])
+    return F.cross_entropy(logits, y, reduction=reduction)
 
 
 def checked(given) -> Tensor:

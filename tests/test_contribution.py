@@ -281,3 +281,16 @@ def test_wrong_use_is_named(batch, change, message):
     x, y = batch
     with pytest.raises(NssError, match=message):
         contribution.score(network(), x, y, **({"n_classes": 3} | change))
+
+
+def test_what_deeplift_cannot_begin_with_is_named():
+    net, x = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)), torch.rand(2, 4)
+    y = torch.tensor([0, 1])
+    with pytest.raises(contribution.ContributionError, match="baseline='zero' given"):
+        contribution.deeplift(net, x, y, baseline="zero")
+    with pytest.raises(contribution.ContributionError, match="not finite"):
+        contribution.deeplift(net, x, y, baseline=float("nan"))
+    with pytest.raises(contribution.ContributionError, match="12 classes given, but the network has 3 outputs"):
+        contribution.deeplift(net, x, torch.tensor([0, 11]))
+    ours, theirs = contribution.deeplift(net, x.numpy(), y.numpy()), contribution.deeplift(net, x, y)
+    assert torch.equal(ours["0"], theirs["0"])

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from test_restructuring import Residual, lively, masked_logits, random_masks
 from torch import nn
 
-from nssutils import costs, models, neurons, restructuring, settings
+from nssutils import NssError, costs, models, neurons, restructuring, settings
 
 
 def test_flops_of_a_linear_layer():
@@ -110,3 +110,21 @@ def test_onnxruntime_gives_the_masked_logits_where_residual_branches_keep_differ
     small = restructuring.extract(net, masks)
     assert {"index_add", "index_select"} <= {getattr(node.target, "__name__", "") for node in small.graph.nodes}
     assert_onnxruntime_gives(masked_logits(net, masks, x), small, x)
+
+
+class Told(nn.Linear):
+    """A layer that keeps more than tensors."""
+
+    def get_extra_state(self):
+        return {"made": "here"}
+
+    def set_extra_state(self, state):
+        pass
+
+
+def test_what_is_no_tensor_takes_no_space_and_is_not_saved(tmp_path):
+    net = nn.Sequential(Told(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    plain = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    assert costs.size(net) == costs.size(plain)
+    with pytest.raises(NssError, match=r"'0\._extra_state' is a dict, no tensor"):
+        restructuring.save(net, tmp_path / "told")

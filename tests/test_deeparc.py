@@ -352,3 +352,77 @@ def test_a_normalisation_called_as_a_function_is_repaired_and_not_removed():
     readaptation.repair_units(net, x, x + 0.1, y, normalised[:1], epochs=1)
     moved = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {f"{part}.{own}" for part in normalised[0].parts for own in ("weight", "bias")} & before.keys()
+
+
+class Named(nn.Module):
+    """The first layer, or block, has a second name."""
+
+    def __init__(self, first, width):
+        super().__init__()
+        self.first = first
+        self.body = nn.Sequential(self.first, nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 3))
+
+    def forward(self, x):
+        return self.body(x)
+
+
+class Adds(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.a = nn.Linear(width, width)
+
+    def forward(self, x):
+        return x + self.a(x).relu()
+
+
+def test_what_has_two_names_goes_and_is_doubled_under_both():
+    torch.manual_seed(0)
+    net, x = Named(nn.Linear(5, 5), 5).eval(), torch.rand(6, 5)
+    slim = deeparc.remove(net, deeparc.units(net, x)[:1], x)
+    torch.testing.assert_close(slim(x), net.body[1:](x))
+    net = Named(Adds(5), 5).eval()
+    (block,) = deeparc.units(net, x)
+    torch.testing.assert_close(deeparc.remove(net, [block], x)(x), net.body[1:](x))
+    torch.testing.assert_close(deeparc.add(net, [block], x)(x), net.body(net.first(x)))
+
+
+def test_a_block_that_is_called_twice_is_one_unit():
+    torch.manual_seed(0)
+    net, x = (
+        Written(lambda n, x: n.head(n.two(n.one(n.one(x)))), one=Adds(5), two=Adds(5), head=nn.Linear(5, 3)),
+        torch.rand(6, 5),
+    )
+    net.eval()
+    one, two = deeparc.units(net, x)
+    assert (one.name, two.name) == ("one", "two") and len(deeparc.preserving(net, x)) == 2
+    torch.testing.assert_close(deeparc.remove(net, [one], x)(x), net.head(net.two(x)))
+    torch.testing.assert_close(deeparc.add(net, [two], x)(x), net.head(net.two(net.two(net.one(net.one(x))))))
+    with pytest.raises(NssError, match="'one' is called 2 times in a pass"):
+        readaptation.repair_units(net, x, x, torch.arange(6) % 3, [one], epochs=1)
+
+
+def test_a_size_that_is_asked_for_on_the_way_is_no_part_of_a_layer():
+    def forward(n, x):
+        y = n.a(x)
+        rows = y.shape[0]
+        return n.head(n.bn(y).relu().view(rows, -1))
+
+    net = Written(forward, a=nn.Linear(5, 6), bn=nn.BatchNorm1d(6), head=nn.Linear(6, 3)).eval()
+    (unit,) = deeparc.units(net)
+    assert unit.parts == ("a", "bn")
+
+
+@pytest.mark.parametrize(
+    "first, x",
+    [
+        (nn.Conv1d(2, 4, 3, stride=2), torch.rand(2, 2, 9)),
+        (nn.Conv2d(2, 4, 1, padding=2), torch.rand(2, 2, 5, 5)),
+        (nn.Conv3d(2, 4, 3), torch.rand(2, 2, 5, 5, 5)),
+    ],
+)
+def test_a_layer_whose_place_none_can_take_is_refused_by_name(first, x):
+    second = type(first)(4, 4, 1)
+    net = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))
+    net(x)
+    with pytest.raises(deeparc.DeepArcError, match="no layer takes the place"):
+        deeparc.remove(net, deeparc.units(net, x)[:1], x)

@@ -290,3 +290,32 @@ def test_an_optimiser_that_computes_the_loss_itself_is_refused():
     net = conv_net()
     with pytest.raises(freezing.FreezingError, match="the optimiser LBFGS computes the loss several times"):
         freezing.tune(net, freezing.whole(net), lambda i: 0, 4, torch.optim.LBFGS, epochs=1, batch_size=4)
+
+
+def test_what_forward_itself_moves_stays_where_it_is_frozen():
+    """Rows of an embedding that are kept below a norm, and buffers that forward() counts in."""
+
+    def forward(n, x):
+        n.seen += 1
+        return n.head(n.table(x).mean(1))
+
+    net = Written(forward, table=nn.Embedding(9, 5, max_norm=0.5), head=nn.Linear(5, 3))
+    net.register_buffer("seen", torch.zeros(3))
+    x, y, before = torch.randint(0, 9, (8, 4)), torch.arange(8) % 3, copy.deepcopy(net.state_dict())
+    elements = {"head.weight": torch.ones(3, 5, dtype=torch.bool)}
+    freezing.tune(
+        net, elements, lambda batch: F.cross_entropy(net(x[batch]), y[batch]), 8,
+        lambda some: torch.optim.SGD(some, 0.1), epochs=2, batch_size=4,
+    )  # fmt: skip
+    moved = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {"head.weight"}
+    for table in ("part", "whole"):  # trained, it is another
+        rows = torch.ones(9, 5, dtype=torch.bool)
+        rows[3:] = table == "whole"
+        before = net.table.weight.detach().clone()
+        freezing.tune(
+            net, {"table.weight": rows}, lambda batch: F.cross_entropy(net(x[batch]), y[batch]), 8,
+            lambda some: torch.optim.SGD(some, 0.1), epochs=1, batch_size=4,
+        )  # fmt: skip
+        stays = ~rows
+        assert torch.equal(net.table.weight[stays], before[stays]) and not torch.equal(net.table.weight, before)

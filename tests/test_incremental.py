@@ -356,3 +356,35 @@ def test_labels_in_any_form_count_alike():
     assert len({incremental.accuracy(net, x, form) for form in forms}) == 1
     assert len({training.evaluate(net, x, form) for form in forms}) == 1
     assert len({tuple(incremental.replayed(form, torch.tensor([0, 3]), 0.5).tolist()) for form in forms}) == 1
+
+
+@pytest.mark.parametrize("critical", [None, {"a": torch.arange(6) < 3}])
+def test_a_batch_of_one_image_is_normalised_as_in_eval_mode(critical):
+    """The last of an epoch, or the one that is not of task A."""
+    torch.manual_seed(0)
+    net = Written(
+        lambda n, x: n.head(n.bn(n.a(x)).relu()), a=nn.Linear(5, 6), bn=nn.BatchNorm1d(6), head=nn.Linear(6, 3)
+    )
+    x, y = torch.rand(9, 5), torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 2])
+    elements, before = freezing.whole(net), net.bn.running_mean.clone()
+    incremental.learn(
+        net, x, y, elements, epochs=2, batch_size=8, statistics=freezing.norms(net, elements), critical=critical,
+        task_a=[0, 1],
+    )  # fmt: skip
+    moved = not torch.equal(net.bn.running_mean, before)
+    assert net.training and net.bn.training and moved == (critical is None)
+
+
+def test_what_learn_cannot_use_is_named():
+    net = nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 3))
+    x, y, elements = torch.rand(6, 5), torch.arange(6) % 3, freezing.whole(net)
+    how = dict(epochs=1, batch_size=4)
+    with pytest.raises(NssError, match="a slice given without task_a"):
+        incremental.learn(net, x, y, elements, critical={"0": torch.arange(6) < 3}, **how)
+    with pytest.raises(NssError, match="no samples given"):
+        incremental.learn(net, x[:0], y[:0], elements, **how)
+    with pytest.raises(NssError, match="label 4 given, expected 0 to 2"):
+        incremental.learn(net, x, y * 2, elements, **how)
+    assert incremental.samples(y, [0, 2]).tolist() == [0, 2, 3, 5]
+    assert incremental.replayed(y, [0, 2], 0.5).tolist() == [0, 2]
+    incremental.learn(net, x, y, elements, reduced=True, **how)  # vectors have no channels that could come last

@@ -173,3 +173,11 @@ def test_a_pruned_transformer_learns():
         net(torch.rand(4, 3, 8)).sum().backward()
         optimiser.step()
     assert all((net.get_submodule(name).weight[~mask] == 0).all() for name, mask in pruning.masks(net).items())
+
+
+def test_a_share_may_be_a_tensor():
+    nets = [models.build("mlp-mnist") for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    for net, share in zip(nets, (0.5, torch.tensor(0.5)), strict=True):
+        pruning.prune(net, "glob", share)
+    assert pruning.survivors(nets[0]) == pruning.survivors(nets[1])

@@ -46,3 +46,9 @@ def test_weights_that_are_computed_are_refused(computed):
 def test_a_mask_is_as_large_as_the_weight():
     with pytest.raises(NssError, match=r"\(4,\) given for the weight \(2, 4\) of module '0'"):
         selection.without(nn.Sequential(nn.Linear(4, 2)), {"0": torch.ones(4, dtype=torch.bool)})
+
+
+def test_a_network_that_keeps_its_last_activation_is_copied():
+    net = nn.Sequential(nn.Linear(4, 3))
+    net.kept = net(torch.rand(2, 4))
+    assert not selection.without(net, {"0": torch.ones(3, 4, dtype=torch.bool)})[0].weight.any()

@@ -250,3 +250,8 @@ def test_scores_that_are_no_numbers_rank_nothing():
     scores = {"0": torch.tensor([[1.0, 2, float("nan"), 4], [1, 2, 3, 4]])}
     with pytest.raises(slicing.SliceError, match="no finite numbers"):
         slicing.semantic_slice(net, x, y, theta=0.9, scores=scores)
+
+
+def test_metrics_may_come_from_a_generator():
+    net, x, y = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)), torch.rand(9, 4), torch.arange(9) % 3
+    assert list(slicing.semantic_slice(net, x, y, (metric for metric in ("avg", "var")))) == ["avg", "var"]

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from nssutils import data, files, models, sealed, settings, training
+from nssutils import NssError, data, files, models, readaptation, sealed, settings, training
 
 SETTING = settings.get("mlp-mnist", "smoke", width=0.03, epochs=4)
 
@@ -293,3 +293,12 @@ def test_the_environments_number_of_threads_changes_no_bit(tmp_path):
         for threads in ("1", "3")
     }  # fmt: skip
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("wrong", [3, -1])
+def test_a_label_that_is_no_output_is_no_error_of_the_network(wrong):
+    net, y = nn.Linear(4, 3), torch.tensor([0, wrong])
+    with pytest.raises(NssError, match=f"label {wrong} given, expected 0 to 2"):
+        training.evaluate(net, torch.rand(2, 4), y)
+    with pytest.raises(NssError, match=f"label {wrong} given, expected 0 to 2"):
+        readaptation.fgsm(net, torch.rand(2, 4), y, 0.1)
