@@ -41,7 +41,7 @@ def falls(evidence: Evidence, numbers: Numbers) -> Opinion:
     opinion = valued(over_networks(counts, unit="falls", scale=1), float(printed))
     means = class_means(group).groupby(["metric", "band"], sort=False)["accuracy"].mean()
     mine = sum(int((np.diff(each) < 0).sum()) for _, each in means.groupby("metric", sort=False))
-    return replace(opinion, note="; ".join(filter(None, (opinion.note, f"{mine} in the networks' mean, as it counts"))))
+    return replace(opinion, note="; ".join(filter(None, (opinion.note, f"{mine} in the mean, as the paper counts"))))
 
 
 def falls_with_each_metric(evidence: Evidence, numbers: Numbers) -> Opinion:
