@@ -79,7 +79,8 @@ def over_settings(by_setting: Mapping[str, Sequence[float]], unit: str = "points
 @dataclass(frozen=True)
 class Opinion:
     """What a rule says: a verdict; `tendency`, 1 where the measured value is as claimed, -1 where it is the contrary,
-    whether or not that can be told, 0 where it is neither; and the two values in words."""
+    whether or not that can be told, 0 where it is neither; the two values in words; and `otherwise`, the verdict that
+    it would be if the networks were as accurate as the paper's, where that is another (`guarded`)."""
 
     verdict: str
     tendency: int
@@ -87,6 +88,7 @@ class Opinion:
     paper: str = ""
     networks: int = 0
     note: str = ""
+    otherwise: str = ""
 
 
 def ahead(estimate: Estimate, margin: float = 0.0, paper: str = "") -> Opinion:
@@ -186,7 +188,8 @@ def guarded(opinion: Opinion, gap: float | None) -> Opinion:
         note = "another network than the paper's"
     else:
         note = f"{100 * abs(gap):.1f} points {'less' if gap < 0 else 'more'} accurate than the paper's"
-    return replace(opinion, verdict=weaker, note="; ".join(filter(None, (opinion.note, note))))
+    otherwise = opinion.verdict if weaker != opinion.verdict else ""
+    return replace(opinion, verdict=weaker, note="; ".join(filter(None, (opinion.note, note))), otherwise=otherwise)
 
 
 def of_all(opinion: Opinion, measured: int, settings: int) -> Opinion:
@@ -194,7 +197,7 @@ def of_all(opinion: Opinion, measured: int, settings: int) -> Opinion:
     if measured == settings or opinion.verdict == UNTESTABLE:
         return opinion
     note = f"{measured} of {settings} settings are measured"
-    return replace(opinion, verdict=UNTOLD, note="; ".join(filter(None, (opinion.note, note))))
+    return replace(opinion, verdict=UNTOLD, note="; ".join(filter(None, (opinion.note, note))), otherwise="")
 
 
 def mark(verdict: str, tendency: int) -> str:

@@ -58,11 +58,16 @@ def claims_opening(judged: pd.DataFrame, label: str, picture: str) -> Markdown:
     )
     holding = whole[papers & whole["verdict"].isin([rules.REPRODUCED, rules.DIRECTION])]
     unfailing = int((holding["unfailing"] != "").sum())
+    mine = judged["id"].isin(whole[papers]["id"])
+    weakened = {verdict: int((judged[mine]["otherwise"] == verdict).sum()) for verdict in rules.TOLD}
     text = (
-        f"Of the paper's {counts.sum()} claims, by the published results: {', '.join(parts)}. Of the {len(told)} that "
-        f"can be told, {len(partly)} can only in some of their settings, {small} of these on the MLPs alone. Of the "
-        f"{len(holding)} that hold, {unfailing} could not fail, by what they say. Of the {others.sum()} claims of its "
-        f"peers and this book: {beside}. [The ledger](claims) has each one."
+        f"Of the paper's {counts.sum()} claims, by the published results: {', '.join(parts)}. Of the {others.sum()} "
+        f"claims of its peers and this book: {beside}. [The ledger](claims) has each one.\n\n"
+        f"Of the {len(told)} that can be told, {len(partly)} can only in some of their settings, {small} of these on "
+        f"the MLPs alone. Of the {len(holding)} that hold, {unfailing} could not fail, by what they say. Networks less "
+        "or more accurate than the paper's can give a direction at best: "
+        f"{weakened[rules.REPRODUCED]} times, of a claim and a setting, it would be a reproduction, "
+        f"{weakened[rules.CONTRADICTED]} times a contradiction."
     )
     legend = "A row is a claim, by its number in the ledger; a column is a setting, a network and its data."
     networks = (
