@@ -239,8 +239,8 @@ class _MaskedForward:
         # In training mode a layer may draw, and nothing can be compared.
         if x is not None and (state, shape) not in self.seen and not any(module.training for module in modules):
             with self._whole():
-                graphs.check_forward(self.net, plan[0], x[:2])
-            self.seen.add((state, shape))
+                looked_at = graphs.check_forward(self.net, plan[0], x[:2])
+            self.seen |= {(state, shape)} if looked_at else set()
         return plan
 
     @contextmanager

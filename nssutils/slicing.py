@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -151,7 +152,10 @@ def semantic_slice(
         given = None if scores is None else {metric: scores}
         how = dict(samples=samples, spatial=spatial, centred=centred, step=step, skip_absent=skip_absent)
         return semantic_slice(net, x, y, [metric], theta, n_classes=n_classes, scores=given, **how)[metric]
-    theta = theta.tolist() if hasattr(theta, "tolist") else theta  # numbers of numpy's and torch's types
+    if isinstance(theta, Tensor):
+        theta = (theta.float() if theta.dtype == torch.bfloat16 else theta).detach().cpu().numpy()
+    if hasattr(theta, "tolist"):  # numpy's numbers, by the digits that they show
+        theta = np.asarray(theta).astype(str).astype(float).tolist()
     if isinstance(theta, str) or not isinstance(theta, Real | Iterable):
         raise SliceError(f"theta={theta!r} given, expected a similarity in [0, 1], or several.")
     metric = list(metric)

@@ -143,6 +143,28 @@ def test_what_a_user_sets_within_the_block_counts():
     torch.testing.assert_close(after - net.head.bias, 2 * (before - net.head.bias))
 
 
+def test_a_masked_network_is_mapped_compiled_and_tried_on_shapes():
+    """Where no numbers can be read, nothing is compared."""
+    net, x = written(lambda n, x: n.head(n.a(x).relu())), torch.rand(4, 5)
+    parameters = {name: torch.stack([p.detach()] * 3) for name, p in net.named_parameters()}
+
+    def called(parameters, x):
+        return torch.func.functional_call(net, parameters, (x,))
+
+    with neurons.masked(net, MASKS):
+        wanted = net(x)
+    for use in (
+        lambda: torch.func.vmap(net)(x[:, None])[:, 0],
+        lambda: torch.func.vmap(called, in_dims=(0, None))(parameters, x)[1],
+        lambda: torch.compile(net, backend="eager")(x),
+        lambda: torch.jit.trace(net, (x,))(x),
+    ):
+        with neurons.masked(net, MASKS):
+            torch.testing.assert_close(use(), wanted)
+    with neurons.masked(net.to("meta"), MASKS):
+        assert net(x.to("meta")).shape == (4, 3)
+
+
 # Extraction
 
 

@@ -252,6 +252,14 @@ def test_scores_that_are_no_numbers_rank_nothing():
         slicing.semantic_slice(net, x, y, theta=0.9, scores=scores)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64, torch.tensor])
+def test_thetas_are_called_by_the_digits_that_they_show(kind):
+    net, x, y = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)), torch.rand(9, 4), torch.arange(9) % 3
+    given = torch.tensor([0.9, 0.95]) if kind is torch.tensor else np.array([0.9, 0.95], kind)
+    assert list(slicing.semantic_slice(net, x, y, "avg", given)) == [0.9, 0.95]
+    assert isinstance(slicing.semantic_slice(net, x, y, "avg", given[1]), slicing.Slice)
+
+
 def test_metrics_may_come_from_a_generator():
     net, x, y = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)), torch.rand(9, 4), torch.arange(9) % 3
     assert list(slicing.semantic_slice(net, x, y, (metric for metric in ("avg", "var")))) == ["avg", "var"]
