@@ -382,6 +382,22 @@ def test_new_classes():
     assert told("rq4_incremental", learned(0.94, retrain=0.0)).loc["I24", "verdict"] == rules.REPRODUCED
 
 
+def test_networks_that_deeparc_finds_nothing_in_are_left_out():
+    def some(of):
+        def tables(seed):
+            made = learned(0.94, deeparc=(0.01, 0.9))(seed)
+            made["methods"] = [row for row in made["methods"] if row["method"] != "deeparc" or seed in of]
+            return made
+
+        return tables
+
+    two, none = (told("rq4_incremental", some(of)).loc["I19"] for of in ((0, 2), ()))
+    assert (two["verdict"], two["networks"], two["ours"].split()[0]) == (rules.UNTOLD, 2, "1.01")
+    assert two["note"] == "2 networks; 2 of 3 networks have redundant layers"
+    assert none["verdict"] == rules.UNTESTABLE
+    assert told("rq4_incremental", some((0, 1, 2))).loc["I19", "note"] == ""
+
+
 def test_the_papers_side_of_a_claim_is_worked_out_from_its_tables():
     """What stands beside ours, for every claim whose number is none of the text's, in plain Python from the cells."""
     names = ("mlp-mnist", "mlp-fmnist", "alexnet-cifar10", "vgg16-cifar10", "resnet101-cifar10", "vgg19-imagenet10")

@@ -1,6 +1,7 @@
 """Judges of what Sections 4 and 5.3 to 5.5 claim: restructuring, re-adaptation, incremental development."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -316,10 +317,14 @@ def faster(evidence: Evidence, numbers: Numbers, than: list[str], tolerance: flo
 
 
 def deeparc_keeps_one_task(evidence: Evidence, numbers: Numbers, most: float) -> Opinion:
-    """Of training only DeepArc's redundant layers: the worse of the two tasks."""
-    if all("deeparc" not in rows.index for rows in _methods(evidence, evidence.setting)):
+    """Of training only DeepArc's redundant layers: the worse of the two tasks, of the networks that have some."""
+    networks = _methods(evidence, evidence.setting)
+    worse = [float(rows.loc["deeparc", ["a", "b"]].min()) for rows in networks if "deeparc" in rows.index]
+    if not worse:
         return untestable("DeepArc finds nothing redundant to train")
-    return at_most(_tasks(evidence, lambda m: m.loc["deeparc", ["a", "b"]].min(), unit="%"), most)
+    opinion = at_most(over_networks(worse, unit="%"), most)
+    few = f"{len(worse)} of {len(networks)} networks have redundant layers" if len(worse) < len(networks) else ""
+    return replace(opinion, note="; ".join(filter(None, (opinion.note, few))))
 
 
 # What several judges read off
