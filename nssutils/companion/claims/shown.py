@@ -64,7 +64,7 @@ def claims_opening(judged: pd.DataFrame, label: str, picture: str) -> Markdown:
         f"Of the paper's {counts.sum()} claims, by the published results: {', '.join(parts)}. Of the {others.sum()} "
         f"claims of its peers and this book: {beside}. [The ledger](claims) has each one.\n\n"
         f"Of the {len(told)} that can be told, {len(partly)} can only in some of their settings, {small} of these on "
-        f"the MLPs alone. Of the {len(holding)} that hold, {unfailing} could not fail, by what they say. Networks less "
+        f"the MLPs alone. Of the {len(holding)} that hold, {unfailing} could hardly fail, by what they say. Networks less "
         "or more accurate than the paper's can give a direction at best: "
         f"{weakened[rules.REPRODUCED]} times, of a claim and a setting, it would be a reproduction, "
         f"{weakened[rules.CONTRADICTED]} times a contradiction."
@@ -158,7 +158,7 @@ def told_in(row) -> str:
 
 
 def _sure(row) -> str:
-    return f" It cannot fail: {html.escape(row.unfailing)}." if row.unfailing else ""
+    return f" It can hardly fail: {html.escape(row.unfailing)}." if row.unfailing else ""
 
 
 def _cited(row) -> str:
