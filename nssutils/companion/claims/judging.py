@@ -89,14 +89,14 @@ def ledger(
 
 
 def overall(judged: pd.DataFrame) -> pd.DataFrame:
-    """A row for each claim of a ledger: its fields, the verdict over its settings, in which of them it can be told, in
-    how many, and of how many."""
+    """A row for each claim of a ledger: its fields, the verdict over its settings, in which of them it can be told
+    (`where`), and of how many."""
     rows = []
     for name, mine in judged.groupby("id", sort=False):
         claim, where = get(name), tuple(mine["setting"][mine["verdict"].isin(rules.TOLD)])
         row = {field: getattr(claim, field) for field in FIELDS}
         row |= {"measured": measured(claim), "verdict": rules.weakest(mine["verdict"])}
-        rows.append(row | {"where": where, "told": len(where), "settings": len(mine)})
+        rows.append(row | {"where": where, "settings": len(mine)})
     return pd.DataFrame(rows)
 
 

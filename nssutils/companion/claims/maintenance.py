@@ -1,7 +1,6 @@
 """Judges of what Sections 4 and 5.3 to 5.5 claim: restructuring, re-adaptation, incremental development."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ from nssutils.companion.claims.rules import (
     at_least,
     at_most,
     compared,
+    noted,
     over_networks,
     over_settings,
     untestable,
@@ -324,7 +324,7 @@ def deeparc_keeps_one_task(evidence: Evidence, numbers: Numbers, most: float) ->
         return untestable("DeepArc finds nothing redundant to train")
     opinion = at_most(over_networks(worse, unit="%"), most)
     few = f"{len(worse)} of {len(networks)} networks have redundant layers" if len(worse) < len(networks) else ""
-    return replace(opinion, note="; ".join(filter(None, (opinion.note, few))))
+    return noted(opinion, few)
 
 
 # What several judges read off

@@ -189,7 +189,7 @@ def guarded(opinion: Opinion, gap: float | None) -> Opinion:
     else:
         note = f"{100 * abs(gap):.1f} points {'less' if gap < 0 else 'more'} accurate than the paper's"
     otherwise = opinion.verdict if weaker != opinion.verdict else ""
-    return replace(opinion, verdict=weaker, note="; ".join(filter(None, (opinion.note, note))), otherwise=otherwise)
+    return replace(noted(opinion, note), verdict=weaker, otherwise=otherwise)
 
 
 def of_all(opinion: Opinion, measured: int, settings: int) -> Opinion:
@@ -197,7 +197,12 @@ def of_all(opinion: Opinion, measured: int, settings: int) -> Opinion:
     if measured == settings or opinion.verdict == UNTESTABLE:
         return opinion
     note = f"{measured} of {settings} settings are measured"
-    return replace(opinion, verdict=UNTOLD, note="; ".join(filter(None, (opinion.note, note))), otherwise="")
+    return replace(noted(opinion, note), verdict=UNTOLD, otherwise="")
+
+
+def noted(opinion: Opinion, note: str) -> Opinion:
+    """The opinion with a note more, if there is one."""
+    return replace(opinion, note="; ".join(filter(None, (opinion.note, note))))
 
 
 def mark(verdict: str, tendency: int) -> str:

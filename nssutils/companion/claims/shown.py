@@ -52,7 +52,7 @@ def claims_opening(judged: pd.DataFrame, label: str, picture: str) -> Markdown:
     parts = [f"**{counts.get(verdict, 0)} {rules.SYMBOLS[verdict]} {text}**" for verdict, text in said.items()]
     beside = ", ".join(f"{others.get(verdict, 0)} {rules.SYMBOLS[verdict]}" for verdict in said)
     told = whole[papers & whole["verdict"].isin(rules.TOLD)]
-    partly = told[told["told"] < told["settings"]]
+    partly = told[told["where"].map(len) < told["settings"]]
     small = sum(
         SMALL.issuperset(one.where) and not SMALL.issuperset(get(one.id).settings) for one in partly.itertuples()
     )
@@ -64,8 +64,8 @@ def claims_opening(judged: pd.DataFrame, label: str, picture: str) -> Markdown:
         f"Of the paper's {counts.sum()} claims, by the published results: {', '.join(parts)}. Of the {others.sum()} "
         f"claims of its peers and this book: {beside}. [The ledger](claims) has each one.\n\n"
         f"Of the {len(told)} that can be told, {len(partly)} can only in some of their settings, {small} of these on "
-        f"the MLPs alone. Of the {len(holding)} that hold, {unfailing} could hardly fail, by what they say. Networks less "
-        "or more accurate than the paper's can give a direction at best: "
+        f"the MLPs alone. Of the {len(holding)} that hold, {unfailing} could hardly fail, by what they say. Networks "
+        "less or more accurate than the paper's can give a direction at best: "
         f"{weakened[rules.REPRODUCED]} times, of a claim and a setting, it would be a reproduction, "
         f"{weakened[rules.CONTRADICTED]} times a contradiction."
     )
@@ -153,8 +153,8 @@ def _line(one) -> str:
 
 def told_in(row) -> str:
     """In how many settings a claim can be told, where that is not all."""
-    partly = row.verdict in rules.TOLD and row.told < row.settings
-    return f" (told in {row.told} of {row.settings} settings)" if partly else ""
+    partly = 0 < len(row.where) < row.settings
+    return f" (told in {len(row.where)} of {row.settings} settings)" if partly else ""
 
 
 def _sure(row) -> str:
@@ -167,7 +167,7 @@ def _cited(row) -> str:
 
 
 def _flat(whole: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
-    fields = whole.drop(columns=["verdict", "where", "told", "settings"])
+    fields = whole.drop(columns=["verdict", "where", "settings"])
     return judged.merge(fields, on="id")
 
 

@@ -4,7 +4,6 @@ A judge is called with the evidence and the claim's printed numbers, and gives a
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from nssutils.companion.claims.rules import (
     at_least,
     at_most,
     compared,
+    noted,
     over_networks,
     untestable,
     valued,
@@ -41,7 +41,7 @@ def falls(evidence: Evidence, numbers: Numbers) -> Opinion:
     opinion = valued(over_networks(counts, unit="falls", scale=1), float(printed))
     means = class_means(group).groupby(["metric", "band"], sort=False)["accuracy"].mean()
     mine = sum(int((np.diff(each) < 0).sum()) for _, each in means.groupby("metric", sort=False))
-    return replace(opinion, note="; ".join(filter(None, (opinion.note, f"{mine} in the mean, as the paper counts"))))
+    return noted(opinion, f"{mine} in the mean, as the paper counts")
 
 
 def falls_with_each_metric(evidence: Evidence, numbers: Numbers) -> Opinion:
@@ -309,7 +309,7 @@ def deeparc_size(evidence: Evidence, numbers: Numbers, tolerance: float, thresho
     losing = [rate for rate in rates if rate > 0] or rates
     opinion = valued(over_networks(losing, unit="%"), numbers[0] / 100, tolerance=tolerance)
     few = f"{len(losing)} of {len(rates)} networks lose some" if len(losing) < len(rates) else ""
-    return replace(opinion, note="; ".join(filter(None, (opinion.note, few))))
+    return noted(opinion, few)
 
 
 def ahead_of_deeparc(evidence: Evidence, numbers: Numbers) -> Opinion:
@@ -396,4 +396,4 @@ def _reached(values: list[float], images: list[np.ndarray], rate: float | None, 
         return untestable(f"the curves do not {what}")
     opinion = rule(over_networks(here, images))
     few = f"in {len(here)} of {len(values)} networks the curves {what}" if len(here) < len(values) else ""
-    return replace(opinion, note="; ".join(filter(None, (opinion.note, few))))
+    return noted(opinion, few)
