@@ -312,9 +312,10 @@ def _taylor(traced: fx.GraphModule, found: dict, batch: Tensor, c: int, form: st
     visits = {
         layer.site: lambda value, layer=layer: visit(value, layer.name, means[layer.site]) for layer in found.values()
     }
+    batch.requires_grad_(batch.is_floating_point())
     with torch.enable_grad():
         # The sum, not the mean, over samples: each sample's own gradient.
-        loss = F.cross_entropy(graphs.run(traced, visits, batch.requires_grad_()), target, reduction="sum")
+        loss = F.cross_entropy(graphs.run(traced, visits, batch), target, reduction="sum")
         gradients = _gradients(loss, sites)
     pairs = zip(sites.items(), gradients, strict=True)
     products = {name: (a.detach() * g).double().movedim(found[name].axis, 1) for (name, a), g in pairs}

@@ -36,7 +36,7 @@ def flops(net: nn.Module, x: Tensor, kernels: bool = True) -> int:
     recurrent layers are computed in one kernel each, within which nothing can be counted.
     """
     with neurons.evaluating(net), _in_parts() if kernels else nullcontext():
-        x = x.to(operations.device(net))
+        x = torch.as_tensor(x).to(operations.device(net))
         net(x.clone())  # the first time a masked network is looked at more closely
         with FlopCounterMode(display=False) as counter:
             net(x.clone())

@@ -5,13 +5,13 @@ import copy
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain, dropwhile, pairwise
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import skip_init
 
-from nssutils import graphs, neurons, operations, similarity
+from nssutils import graphs, neurons, operations, samples, similarity
 from nssutils.errors import NssError
 
 BATCH = 256  # images on which similarity is measured, as in DeepArc
@@ -52,13 +52,18 @@ def _units(traced: fx.GraphModule) -> list[Unit]:
         return list(blocks.values())
     found = []
     for layer in neurons.layers_of(traced).values():
-        chain = [node for node in traced.graph.nodes if node.name == layer.weighted]
-        while chain[-1].name != layer.site:
-            chain += [user for user in chain[-1].users if operations.kind(traced, user) != "size"][:1]
         # The activation stays: it is no parameter, and what takes the layer's place is linear.
-        parts = [part for node in chain for part in _modules(traced, node)]
+        parts = [part for node in _chain(traced, layer) for part in _modules(traced, node)]
         found.append(Unit(layer.name, layer.site, tuple(dict.fromkeys(parts))))
     return found
+
+
+def _chain(traced: fx.GraphModule, layer: neurons.NeuronLayer) -> list[fx.Node]:
+    """What is called from a layer to where its neurons are read."""
+    chained = [node for node in traced.graph.nodes if node.name == layer.weighted]
+    while chained[-1].name != layer.site:
+        chained += [user for user in chained[-1].users if operations.kind(traced, user) != "size"][:1]
+    return chained
 
 
 def _modules(traced: fx.GraphModule, node: fx.Node) -> list[str]:
@@ -72,26 +77,32 @@ def _modules(traced: fx.GraphModule, node: fx.Node) -> list[str]:
 
 
 def _joins(traced: fx.GraphModule) -> list[fx.Node]:
-    """The additions of two values that both depend on the input: not (x - mean) / std, nor a parameter added."""
-    depend: set[fx.Node] = set()
+    """The additions of two values that other weights make of the input: not (x - mean) / std, nor a parameter added,
+    nor the terms of an activation that is written out."""
+    weighs: dict[fx.Node, frozenset[fx.Node]] = {}  # of what depends on the input, the nodes with weights before it
     for node in traced.graph.nodes:
-        what = operations.kind(traced, node)
-        if what == "input" or (what not in ("size", "number") and depend & set(node.all_input_nodes)):
-            depend.add(node)
+        what, before = operations.kind(traced, node), [weighs[each] for each in node.all_input_nodes if each in weighs]
+        if what == "input" or (what not in ("size", "number") and before):
+            weighs[node] = frozenset([node] if operations.weighs(traced, node) else []).union(*before)
     additions = [node for node in traced.graph.nodes if operations.kind(traced, node) == "add"]
     operands = {node: (*node.args, *node.kwargs.values()) for node in additions}
-    return [node for node in additions if sum(each in depend for each in operands[node]) > 1]
+    return [node for node in additions if len({weighs[each] for each in operands[node] if each in weighs}) > 1]
 
 
 def _block(traced: fx.GraphModule, addition: fx.Node) -> Unit:
-    """The residual block around an addition: the innermost module that calls it."""
-    name = next(reversed(addition.meta.get("nn_module_stack", {})), None)
-    if name is None:
+    """The residual block around an addition: the innermost module with weights that calls it, and what it gives."""
+    around = {node: node.meta.get("nn_module_stack", {}) for node in traced.graph.nodes}
+    weighted = [around[node] for node in traced.graph.nodes if operations.weighs(traced, node)]
+    call = next((call for call in reversed(around[addition]) if any(call in calls for calls in weighted)), None)
+    if call is None:
         raise DeepArcError(f"the addition {addition.name!r} stands in no module of its own, expected a residual block.")
-    name = name.partition("@")[0]  # of a block that is called again: the module is one
-    inside = [n for n in traced.graph.nodes if n.op == "call_module" and n.target.startswith(f"{name}.")]
-    last = inside[-1] if inside and addition in inside[-1].all_input_nodes else addition
-    return Unit(name, last.name, (name,))
+    made = [addition]
+    for node in (node for node in traced.graph.nodes if call in around[node]):
+        what = operations.kind(traced, node)
+        made += [node] if what not in ("size", "number") and not set(made).isdisjoint(node.all_input_nodes) else []
+    given = [node for node in made if any(call not in around[user] for user in node.users)]
+    name = call.partition("@")[0]  # of a block that is called again: the module is one
+    return Unit(name, (given or made)[-1].name, (name,))
 
 
 @torch.no_grad()
@@ -99,7 +110,7 @@ def similarities(net: nn.Module, x: Tensor) -> list[float]:
     """Centred CKA between each unit's output and the next one's, on images x (DeepArc takes one batch of 256)."""
     neurons.check_whole(net, DeepArcError)
     landscapes: dict[str, Tensor] = {}
-    where = next(net.parameters()).device
+    x, where = samples.checked(x), next(net.parameters()).device
     with neurons.evaluating(net):
         traced = _seen(net, x)
         found = _units(traced)
@@ -172,21 +183,19 @@ def remove(net: nn.Module, gone: list[Unit], x: Tensor) -> nn.Module:
 
     Where a unit's input and output differ in shape, a sewing layer (Linear or 1x1 convolution) takes its place, fitted
     by least squares to what the removed unit did on images x: DeepArc trains it, the paper's RQ1 retrains nothing.
-    Raises DeepArcError for a unit that is not known, one whose place no layer can take, and a network that does not run
-    without them.
+    Raises DeepArcError for a unit that is not known, one whose place no layer can take, one whose normalisation cannot
+    go alone, and a network that does not run without them.
     """
-    known = {unit.name for unit in units(net, x)}
-    slim = graphs.copied(net).eval()
+    neurons.check_whole(net, DeepArcError)
+    x = samples.checked(x)
+    traced, slim = _seen(net, x), graphs.copied(net).eval()
+    known = {unit.name for unit in _units(traced)}
     for unit in gone:
         if unit.name not in known:
             raise DeepArcError(f"unit {unit.name!r} given, expected one of {', '.join(sorted(known))}.")
-        for part in unit.parts[1:]:
-            if not operations.behaves_as(module := slim.get_submodule(part), operations.MODULES["norm"]):
-                raise DeepArcError(
-                    f"unit {unit.name!r} is normalised within {part!r}, a {type(module).__name__}, which may do more; "
-                    "expected a normalisation of torch's own, called as a module, to remove it."
-                )
         before, after, alone = _around(slim, unit, x)
+        if not _is_block(net, unit):
+            _check_normalised(net, traced, unit, sewn=before.shape != after.shape)
         if before.shape == after.shape:
             others = {unit.parts[0]: nn.Identity() if alone else _Passing()}
         elif alone:
@@ -195,6 +204,34 @@ def remove(net: nn.Module, gone: list[Unit], x: Tensor) -> nn.Module:
             raise DeepArcError(f"unit {unit.name!r} is called with more than one input: no layer can take its place.")
         graphs.put(slim, others | {part: nn.Identity() for part in unit.parts[1:]})
     return _running(slim, x)
+
+
+def _check_normalised(net: nn.Module, traced: fx.GraphModule, unit: Unit, sewn: bool) -> None:
+    """Raise DeepArcError unless a layer's normalisations can go with it: modules of torch's own that nothing else has,
+    and, where a sewing layer takes the layer's place, before the activation, which stays behind that."""
+    modules = [traced.get_submodule(node.target) for node in traced.graph.nodes if node.op == "call_module"]
+    for part in unit.parts[1:]:
+        module = net.get_submodule(part)
+        if not operations.behaves_as(module, operations.MODULES["norm"]):
+            raise DeepArcError(
+                f"unit {unit.name!r} is normalised within {part!r}, a {type(module).__name__}, which may do more; "
+                "expected a normalisation of torch's own, called as a module, to remove it."
+            )
+        if sum(module is each for each in modules) > 1:
+            raise DeepArcError(f"the normalisation {part!r} of unit {unit.name!r} is another's, too, expected its own.")
+    called = _chain(traced, neurons.layers_of(traced)[unit.name])
+    kinds = [operations.kind(traced, node) for node in called]
+    read = [each for node, kind in zip(called, kinds, strict=True) if kind == "norm" for each in node.all_input_nodes]
+    if own := [node.target for node in read if node.op == "get_attr" and "." not in node.target]:
+        raise DeepArcError(
+            f"unit {unit.name!r} is normalised by {', '.join(own)} of the network itself, expected a normalisation of "
+            "torch's own, called as a module, to remove it."
+        )
+    if sewn and "norm" in dropwhile(lambda kind: kind not in ("activation", "prelu"), kinds):
+        raise DeepArcError(
+            f"unit {unit.name!r} is normalised behind its activation, expected before: no layer before an activation "
+            "gives what the two give together."
+        )
 
 
 def preserving(net: nn.Module, x: Tensor) -> list[Unit]:
@@ -259,7 +296,7 @@ def search(
 
 def _is_block(net: nn.Module, unit: Unit) -> bool:
     """Whether a unit is a residual block, not a single layer."""
-    return not isinstance(net.get_submodule(unit.name), nn.Linear | nn.Conv2d)
+    return not isinstance(net.get_submodule(unit.name), operations.MODULES["weighted"])
 
 
 class _Passing(nn.Identity):
@@ -281,18 +318,26 @@ class _InTurn(nn.Sequential):
 @torch.no_grad()
 def _around(net: nn.Module, unit: Unit, x: Tensor) -> tuple[Tensor, Tensor, bool]:
     """What goes into the unit's first part and what comes out of its last one, for images x, and whether the first is
-    called with that alone. Raises DeepArcError where it is called by name."""
+    called with that alone. Raises DeepArcError where it is called by name, or either is no tensor."""
     given: list[tuple[tuple, dict]] = []
     seen: list[Tensor] = []
+
+    def copied(value) -> Tensor:
+        if not isinstance(value, Tensor):
+            raise DeepArcError(
+                f"unit {unit.name!r} takes or gives a {type(value).__name__}, expected a tensor: one of several can be "
+                "picked by a module around it."
+            )
+        return value.clone()
 
     def before(_, inputs: tuple, named: dict) -> None:
         if not inputs:
             raise DeepArcError(f"unit {unit.name!r} is called with its inputs by name, expected its input first.")
-        given.append(((inputs[0].clone(), *inputs[1:]), named))
+        given.append(((copied(inputs[0]), *inputs[1:]), named))
 
     hooks = [
         net.get_submodule(unit.parts[0]).register_forward_pre_hook(before, with_kwargs=True),
-        net.get_submodule(unit.parts[-1]).register_forward_hook(lambda *args: seen.append(args[2].clone())),
+        net.get_submodule(unit.parts[-1]).register_forward_hook(lambda *args: seen.append(copied(args[2]))),
     ]
     try:
         net(x.to(operations.device(net)))
@@ -320,14 +365,14 @@ def _running(net: nn.Module, x: Tensor) -> nn.Module:
 def _sewing(before: Tensor, after: Tensor) -> nn.Module:
     """The Linear or 1x1 convolution (strided where the unit was) that maps `before` to `after` best."""
     dense = before.dim() == 2
-    if before.dim() not in (2, 4) or (not dense and after.shape[-1] > before.shape[-1]):
+    if before.dim() not in (2, 4) or any(m > n for n, m in zip(before.shape[2:], after.shape[2:], strict=True)):
         raise DeepArcError(
             f"no layer takes the place of one that makes {tuple(after.shape[1:])} of {tuple(before.shape[1:])}, "
             "expected values (N, width) or maps (N, channels, H, W) that grow no larger."
         )
-    stride = 1 if dense else before.shape[-1] // after.shape[-1]
-    inputs = before if dense else before[:, :, ::stride, ::stride]
-    if not dense and inputs.shape[2:] != after.shape[2:]:
+    strides = [_stride(n, m) for n, m in zip(before.shape[2:], after.shape[2:], strict=True)]
+    inputs = before[(slice(None), slice(None), *(slice(None, None, stride) for stride in strides))]
+    if inputs.shape[2:] != after.shape[2:]:
         raise DeepArcError(f"no 1x1 convolution maps {tuple(before.shape)} to {tuple(after.shape)}.")
     rows = [t if dense else t.permute(0, 2, 3, 1).flatten(0, 2) for t in (inputs, after)]
     design = torch.cat([rows[0], torch.ones_like(rows[0][:, :1])], 1).double()
@@ -336,9 +381,15 @@ def _sewing(before: Tensor, after: Tensor) -> nn.Module:
     if dense:
         layer = skip_init(nn.Linear, before.shape[1], after.shape[1])
     else:
-        layer = skip_init(nn.Conv2d, before.shape[1], after.shape[1], 1, stride=stride)
+        layer = skip_init(nn.Conv2d, before.shape[1], after.shape[1], 1, stride=tuple(strides))
     layer = layer.to(before)
     with torch.no_grad():
         layer.weight.copy_(solution[:-1].T.reshape(layer.weight.shape))
         layer.bias.copy_(solution[-1])
     return layer
+
+
+def _stride(before: int, after: int) -> int:
+    """The stride by which a 1x1 convolution makes `after` places of `before`, or nearly."""
+    down, up = before // after, -(-before // after)
+    return down if (before - 1) // down + 1 == after else up

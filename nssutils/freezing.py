@@ -160,6 +160,7 @@ def tuning(
             raise FreezingError(f"elements {tuple(mask.shape)} of parameter {name!r}: the network has no such one.")
         if mask.dtype != torch.bool:
             raise FreezingError(f"elements of parameter {name!r} are {mask.dtype}, expected torch.bool.")
+    _check_drawing(net, n, weights, statistics or {})
     moving = {name: parameters[name] for name, mask in trainable.items() if mask.any()}
     if not moving:
         return
@@ -209,6 +210,19 @@ def tuning(
         for name, p in parameters.items():
             p.requires_grad_(required[name])
             p.grad = None
+
+
+def _check_drawing(net: nn.Module, n: int, weights: Tensor | None, statistics: Mapping[str, Tensor]) -> None:
+    """Raise FreezingError unless there are weights for n samples, and statistics of what has some."""
+    if weights is not None and (weights.shape != (n,) or not (weights >= 0).all() or not weights.sum() > 0):
+        raise FreezingError(f"weights {tuple(weights.shape)} given for {n} samples, expected one of each, not below 0.")
+    known = {name: module for name, module in net.named_modules() if _keeps_statistics(module)}
+    for name, channels in statistics.items():
+        if name not in known or channels.shape != known[name].running_mean.shape or channels.dtype != torch.bool:
+            raise FreezingError(
+                f"statistics of {name!r} given, {channels.dtype} {tuple(channels.shape)}, expected bool, one for each "
+                f"channel of a batch normalisation that keeps some: {', '.join(known) or 'the network has none'}."
+            )
 
 
 def _order(n: int, weights: Tensor | None, generator: torch.Generator) -> Tensor:

@@ -33,23 +33,22 @@ def trace(net: nn.Module, x: Tensor | None = None) -> fx.GraphModule:
     """
     if isinstance(net, fx.GraphModule):
         return net if net.meta.get("functional") else tracing.functional(fx.GraphModule(net, copy.deepcopy(net.graph)))
-    net = unwrapped(net)
+    net, before = unwrapped(net), _drawn()
     traced = _traced(net, x)
-    if "drew" in traced.meta:
+    if _drawn() != before:
         _check_draws(net, x, traced)
     return traced
 
 
 def _traced(net: nn.Module, x: Tensor | None) -> fx.GraphModule:
-    """The graph by one run of forward(); `meta["drew"]` where that drew numbers at random."""
+    """The graph by one run of forward()."""
     if lazy := [name for name, p in net.named_parameters() if nn.parameter.is_lazy(p)]:
         raise operations.UnsupportedNetwork(
             f"{lazy[0]!r} has no size yet, nor values: expected a network that has been called once, on some samples."
         )
-    before = _drawn()
     try:
         with _untouched(net):
-            return _drawing(tracing.functional(fx.GraphModule(net, tracing.Symbolic().trace(net))), before)
+            return tracing.functional(fx.GraphModule(net, tracing.Symbolic().trace(net)))
     except Exception as error:  # whatever forward() trips over when handed a symbolic tensor
         reason = error
     try:
@@ -59,10 +58,9 @@ def _traced(net: nn.Module, x: Tensor | None) -> fx.GraphModule:
             f"the dataflow of {type(net).__name__} cannot be traced without an example ({_words(reason)}), and none "
             f"could be guessed: {error}"
         ) from reason
-    before = _drawn()
     try:
         with _untouched(net):
-            return _drawing(tracing.functional(fx.GraphModule(net, tracing.Concrete(inputs).trace(net))), before)
+            return tracing.functional(fx.GraphModule(net, tracing.Concrete(inputs).trace(net)))
     except Exception as error:
         raise operations.UnsupportedNetwork(
             f"the dataflow of {type(net).__name__} cannot be traced ({_words(error)}). Expected a forward() of one "
@@ -78,12 +76,6 @@ def _drawn() -> tuple:
     """Where the generators stand that a forward() may draw from."""
     _, keys, *rest = np.random.get_state()  # noqa: NPY002
     return hash(torch.random.get_rng_state().numpy().tobytes()), hash(random.getstate()), hash(keys.tobytes()), *rest
-
-
-def _drawing(traced: fx.GraphModule, before: tuple) -> fx.GraphModule:
-    if _drawn() != before:
-        traced.meta["drew"] = True
-    return traced
 
 
 def _check_draws(net: nn.Module, x: Tensor | None, traced: fx.GraphModule) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nssutils import data, freezing, graphs, neurons, operations, slicing, training
 from nssutils.errors import NssError
-from nssutils.samples import labels, whole
+from nssutils.samples import SampleError, check_range, checked, labels, whole
 
 TASKS = ("first", "last")  # which half of the classes is task A
 
@@ -47,12 +47,21 @@ def correct(
     net: nn.Module, x: Tensor, y: Tensor, classes: Tensor | None = None, reduced: bool = False
 ) -> Tensor:  # fmt: skip
     """Which images x with labels y (N,) are recognised, bool (N,), as `accuracy`; `reduced` as in training.logits."""
-    logits = training.logits(net, x, reduced=reduced).cpu()
+    logits, y = training.checked(training.logits(net, x, reduced=reduced)).cpu(), labels(y, len(x)).cpu()
+    check_range(y, logits.shape[1])
     if classes is not None:
-        others = torch.ones(logits.shape[1], dtype=torch.bool)
-        others[classes] = False
-        logits = logits.masked_fill(others, -torch.inf)
-    return logits.argmax(1) == labels(y, len(x)).cpu()
+        logits = logits.masked_fill(~_among(classes, logits.shape[1]), -torch.inf)
+    return logits.argmax(1) == y
+
+
+def _among(classes, n_classes: int) -> Tensor:
+    """Which of the classes 0 to n_classes - 1 are given, bool (n_classes,). Raises SampleError for one beyond."""
+    among = torch.zeros(n_classes, dtype=torch.bool)
+    try:
+        among[torch.as_tensor(classes).cpu()] = True
+    except IndexError as error:
+        raise SampleError(f"classes {classes} given, expected some of 0 to {n_classes - 1}.") from error
+    return among
 
 
 def of_task(net: nn.Module, classes: Tensor, x: Tensor | None = None) -> nn.Module:
@@ -151,8 +160,7 @@ def trainable(
     neurons, and A's rows of the head (freezing.determining, which says which networks are refused). `x` is an example,
     as in freezing.connecting.
     """
-    rows = torch.zeros(n_classes, dtype=torch.bool)
-    rows[task_a] = not replay
+    rows = torch.zeros(n_classes, dtype=torch.bool) if replay else _among(task_a, n_classes)
     frozen = freezing.determining(net, critical, rows, x)
     if replay:
         norms = {name for name, module in net.named_modules() if isinstance(module, operations.BATCH_NORMS)}
@@ -173,8 +181,7 @@ def learn(
     `critical`, and task A's classes, images of task A pass through the masked network in eval mode, as it is read.
     Gradients that there were are dropped.
     """
-    if not len(x):
-        raise NssError("no samples given, expected some of task B.")
+    x = checked(x)
     if critical is not None and task_a is None:
         raise NssError("a slice given without task_a, expected the classes whose samples pass through it, too.")
     layout = torch.channels_last if reduced and x.dim() == 4 else torch.contiguous_format

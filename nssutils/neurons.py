@@ -41,12 +41,13 @@ def layers(net: nn.Module, x: Tensor | None = None) -> dict[str, NeuronLayer]:
     """The hidden layers of a network of Linear and convolutions, whatever else it is made of.
 
     {name: NeuronLayer} in forward order; `x` is an example, for a network that cannot be read off without one. Left
-    out: output layers (nothing with weights follows); layers that do not see the input, as those that make a bias of
-    positions; layers that are called more than once; the projections of residual shortcuts (a branch without activation
-    into an addition whose other branch is deeper), so that what a residual block adds can be sliced while the shortcut
-    survives; modules with a user's hook, as torch.nn.utils.prune leaves one, or with a forward() of their own; and what
-    meets a layer normalisation or an attention without an activation before: a transformer's embeddings, its queries,
-    keys and values, and what its blocks add. So its neurons are the hidden units of its MLP blocks.
+    out: output layers (nothing with weights follows); layers that the output does not depend on; layers that do not see
+    the input, as those that make a bias of positions; layers that are called more than once; the projections of
+    residual shortcuts (a branch without activation into an addition whose other branch is deeper), so that what a
+    residual block adds can be sliced while the shortcut survives; modules with a user's hook, as torch.nn.utils.prune
+    leaves one, or with a forward() of their own; and what meets a layer normalisation or an attention without an
+    activation before: a transformer's embeddings, its queries, keys and values, and what its blocks add. So its neurons
+    are the hidden units of its MLP blocks.
     Raises UnsupportedNetwork for a network that cannot be traced or has no hidden layer.
     """
     return layers_of(graphs.trace(net, x))
@@ -54,11 +55,15 @@ def layers(net: nn.Module, x: Tensor | None = None) -> dict[str, NeuronLayer]:
 
 def layers_of(traced: fx.GraphModule) -> dict[str, NeuronLayer]:
     """`layers` of a network that is traced already."""
-    depth, leads_on, seeing, found, left_out = _depth(traced), _leads_on(traced), _seeing(traced), {}, {}
+    depth, leads_on, seeing, ends = _depth(traced), _leads_on(traced), _seeing(traced), _ending(traced)
+    found: dict[str, NeuronLayer] = {}
+    left_out: dict[str, str] = {}
     called = [node.target for node in leads_on]
     for node in leads_on:
         site, active, at_once = _site(traced, node)
-        if not leads_on[node]:
+        if node not in ends:
+            left_out[node.target] = "does not reach the output"
+        elif not leads_on[node]:
             left_out[node.target] = "is an output layer"
         elif node not in seeing:
             left_out[node.target] = "does not see the input"
@@ -239,8 +244,8 @@ class _MaskedForward:
         # In training mode a layer may draw, and nothing can be compared.
         if x is not None and (state, shape) not in self.seen and not any(module.training for module in modules):
             with self._whole():
-                looked_at = graphs.check_forward(self.net, plan[0], x[:2])
-            self.seen |= {(state, shape)} if looked_at else set()
+                if graphs.check_forward(self.net, plan[0], x[:2]):
+                    self.seen.add((state, shape))
         return plan
 
     @contextmanager
@@ -427,6 +432,15 @@ def _leads_on(traced: fx.GraphModule) -> dict[fx.Node, bool]:
     for node in reversed(traced.graph.nodes):
         follows[node] = any(follows[user] or operations.weighs(traced, user) for user in node.users)
     return {node: follows[node] for node in traced.graph.nodes if operations.kind(traced, node) == "weighted"}
+
+
+def _ending(traced: fx.GraphModule) -> set[fx.Node]:
+    """The nodes that the output is made of: not those of an auxiliary output, where a module around picks another."""
+    found: set[fx.Node] = set()
+    for node in reversed(traced.graph.nodes):
+        if node.op == "output" or not found.isdisjoint(node.users):
+            found.add(node)
+    return found
 
 
 def _seeing(traced: fx.GraphModule) -> set[fx.Node]:

@@ -51,7 +51,7 @@ def profile(net: nn.Module, x: Tensor, batch_size: int = 500, spatial: str = "me
     if spatial not in ("mean", "flatten"):
         raise NNSlicerError(f"spatial={spatial!r} given, expected 'mean' or 'flatten'.")
     neurons.check_whole(net, NNSlicerError)
-    where = next(net.parameters()).device
+    x, where = samples.checked(x), next(net.parameters()).device
     with torch.no_grad(), neurons.evaluating(net):
         traced = graphs.seen(net, x[:2].to(where))
         _check(traced, x)
@@ -72,7 +72,7 @@ def difference(net: nn.Module, x: Tensor, means: Profile) -> dict[str, Tensor]:
     """Forward analysis: how far each weighted sum (mean over space) is from its average: {module: (N, width)}; by a
     profile of activations each of them, (N, width, ...)."""
     neurons.check_whole(net, NNSlicerError)
-    where, parts = next(net.parameters()).device, {}
+    x, where, parts = samples.checked(x), next(net.parameters()).device, {}
     with torch.no_grad(), neurons.evaluating(net):
         traced = graphs.seen(net, x[:2].to(where))
         _check(traced, x)
@@ -103,7 +103,7 @@ def contributions(
     """
     if not 0 <= theta < 1:
         raise NNSlicerError(f"theta={theta!r} given, expected a share in [0, 1).")
-    target = torch.as_tensor(target)
+    x, target = samples.checked(x), torch.as_tensor(target)
     if len(x) != len(target) or not len(x):
         raise NNSlicerError(f"{len(x)} inputs and {len(target)} targets given, expected as many of each, at least one.")
     neurons.check_whole(net, NNSlicerError)
@@ -440,6 +440,14 @@ def _check(traced: fx.GraphModule, x: Tensor) -> None:
                 "concatenations of channels."
             )
     graphs.shapes(traced, x)
+    for node in traced.graph.nodes:
+        if operations.kind(traced, node) == "add":
+            shapes = [tuple(each.meta["shape"][1:]) for each in _sources(node, "add")]
+            if shapes[0] != shapes[1]:
+                raise neurons.UnsupportedNetwork(
+                    f"NNSlicer has no rule for the addition {node.name!r} of {shapes[0]} and {shapes[1]}, expected two "
+                    "values of one shape."
+                )
     for node in _weighted_nodes(traced):
         shape = node.meta["shape"]
         if isinstance(traced.get_submodule(node.target), nn.Linear) and len(shape) != 2:

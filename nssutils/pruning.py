@@ -83,9 +83,14 @@ def prune(net: nn.Module, pruner: str, share: float) -> nn.Module:
 
 
 def apply(net: nn.Module, chosen: Weights) -> nn.Module:
-    """Have the network compute with the surviving weights {layer: bool} only; masks it has already still hold."""
+    """Have the network compute with the surviving weights {layer: bool} only; masks it has already still hold. Raises
+    PruningError unless there is a mask of each prunable weight, in its shape."""
+    for name, weight in weights(net).items():
+        if name not in chosen or chosen[name].shape != weight.shape:
+            given = tuple(chosen[name].shape) if name in chosen else "no mask"
+            raise PruningError(f"{given} given for the weights of {name!r}, expected a mask of {tuple(weight.shape)}.")
     for name, module in prunable(net).items():
-        torch_prune.custom_from_mask(module, "weight", chosen[name])
+        torch_prune.custom_from_mask(module, "weight", chosen[name].to(module.weight.device))
     return net
 
 

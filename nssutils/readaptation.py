@@ -166,7 +166,7 @@ def trainable(
     """The elements of parameters that a repair method trains: {parameter: bool}.
 
     full: everything; nss: what connects the slice's critical neurons; deeparc: the units' weights and biases, without
-    batch normalisation (as the shares printed for AlexNet and VGG-16 imply); nss+deeparc: what is in both. `x` is an
+    normalisation (as the shares printed for AlexNet and VGG-16 imply); nss+deeparc: what is in both. `x` is an
     example, as in freezing.connecting.
     """
     if method not in METHODS:
@@ -174,11 +174,12 @@ def trainable(
     elements = freezing.connecting(net, critical, x) if method.startswith("nss") else freezing.whole(net)
     if "deeparc" not in method:
         return elements
-    weighted = {name for name, module in net.named_modules() if isinstance(module, operations.MODULES["weighted"])}
+    norms = operations.MODULES["norm"] + operations.MODULES["layernorm"]
+    normalises = {name for name, module in net.named_modules() if isinstance(module, norms)}
     inside = freezing.whole(net, (part for unit in units for part in unit.parts))
     owners = {name: name.partition(".parametrizations.")[0] for name in elements}  # of computed weights
     owners = {name: name.rpartition(".")[0] if owner == name else owner for name, owner in owners.items()}
-    return {name: mask for name, mask in elements.items() if name in inside and owners[name] in weighted}
+    return {name: mask for name, mask in elements.items() if name in inside and owners[name] not in normalises}
 
 
 def repair(net: nn.Module, x: Tensor, adversarial: Tensor, y: Tensor, elements: freezing.Elements, **how) -> nn.Module:
@@ -212,6 +213,7 @@ def by_batch(net: nn.Module, x: Tensor, y: Tensor, eps: float, batch_size: int, 
     batch, the network in eval mode. Raises AttackError for images outside [0, 1] and for an eps that is not above 0."""
     if not eps > 0:
         raise AttackError(f"eps={eps!r} given, expected a distance above 0 for images in [0, 1].")
+    x = torch.as_tensor(x)
     check_images(x)
     where, y = next(net.parameters()).device, samples.labels(y, len(x))
     with neurons.evaluating(net):

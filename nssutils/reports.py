@@ -97,6 +97,7 @@ def _accuracy(net: nn.Module, x, y, batch_size: int) -> float:
                 lambda one: len(one[0]),
             ):
                 logits = training.checked(net(images.to(where).clone()))
+                samples.check_range(wanted, logits.shape[1])
                 right += int((logits.argmax(1).cpu() == wanted.cpu()).sum())
                 seen += len(wanted)
     return right / seen

@@ -26,7 +26,8 @@ def extract(net: nn.Module, masks, fold: bool = False, x: Tensor | None = None, 
     gets its inputs at full width (`flow`). The result needs nothing of this package (but `operations.written`, where
     forward() writes into a tensor): the same modules, smaller; where the network's own forward() does not do with
     these, a torch.fx.GraphModule, whose forward() takes the input alone and which has no attributes or methods of the
-    network's own. Where it would be trained otherwise than the network, it is refused.
+    network's own. Where it would be trained otherwise than the network, it is refused; but what batch normalisation
+    makes of dropped neurons, where it reads them (as a DenseNet's does), stays in training what it is in eval mode.
     `fold` multiplies batch normalisation into the layer before it and leaves an Identity: faster, but such a network
     is for use, not for training on; made anew from a graph, it does in training mode what it does in eval mode.
     `x` is an example, a batch of any size, for a network whose inputs cannot be guessed, or whose forward() asks for

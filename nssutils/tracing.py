@@ -389,7 +389,7 @@ class _Beside(_Symbol):
 
     def __len__(self) -> int:
         if isinstance(self.value, Tensor) and len(self.value) % BATCH == 0:
-            raise operations.UnsupportedNetwork("forward() asks for the length of a batch to go on by")
+            raise operations.UnsupportedNetwork("forward() asks for len() of a batch to go on by: x.shape[0] will do")
         return self.tracer.settled(self.node, len)
 
     def __int__(self) -> int:

@@ -153,7 +153,7 @@ def logits(net: nn.Module, x: Tensor, batch_size: int = 1000, reduced: bool = Fa
     `reduced` is bf16 autocast with channels_last: faster, and rounded. A processor takes no more images at once than
     its caches have room for.
     """
-    where = next(net.parameters()).device
+    x, where = samples.checked(x), next(net.parameters()).device
     layout = torch.channels_last if reduced and x.dim() == 4 else torch.preserve_format
     if where.type == "cpu":
         batch_size = min(batch_size, CACHED)
@@ -162,7 +162,8 @@ def logits(net: nn.Module, x: Tensor, batch_size: int = 1000, reduced: bool = Fa
         outputs = [net(batch.to(where, memory_format=layout, copy=True)) for batch in x.split(batch_size)]
     if not isinstance(outputs[0], Tensor):
         raise _no_logits(outputs[0])
-    return torch.cat(outputs).to(x.dtype)
+    found = torch.cat(outputs)
+    return found.to(x.dtype) if x.is_floating_point() else found
 
 
 def correct(net: nn.Module, x: Tensor, y: Tensor, batch_size: int = 1000, reduced: bool = False) -> Tensor:

@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from written_networks import Written, written
 
@@ -426,3 +427,152 @@ def test_a_layer_whose_place_none_can_take_is_refused_by_name(first, x):
     net(x)
     with pytest.raises(deeparc.DeepArcError, match="no layer takes the place"):
         deeparc.remove(net, deeparc.units(net, x)[:1], x)
+
+
+class Joined(nn.Module):
+    """A residual block that ends in a module, in a function, or in an addition of a module's own."""
+
+    def __init__(self, width, end):
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width)
+        self.conv2, self.norm2 = nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width)
+        self.relu, self.plus, self.end = nn.ReLU(), Plus(), end
+
+    def forward(self, x):
+        out = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        if self.end == "module":
+            return self.relu(out + x)
+        return F.relu(out + x) if self.end == "function" else F.relu(self.plus(out, x))
+
+
+class Plus(nn.Module):
+    def forward(self, a, b):
+        return a + b
+
+
+class WrittenNorm(nn.Module):
+    """A normalisation over channels, written out."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(width, 1, 1))
+
+    def forward(self, x):
+        apart = x - x.mean(1, keepdim=True)
+        return self.scale * apart / torch.sqrt(apart.pow(2).mean(1, keepdim=True) + 1e-6)
+
+
+class WrittenGelu(nn.Module):
+    def forward(self, x):
+        return 0.5 * x * (1 + torch.tanh(0.8 * (x + 0.04 * x**3)))
+
+
+@pytest.mark.parametrize("end", ["module", "function", "a module's own addition"])
+def test_a_block_gives_what_comes_out_of_it_however_it_ends(end):
+    """One that ended in F.relu was measured before that; an addition in a module of its own was the block."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3), *[Joined(6, end) for _ in range(3)], nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3)
+    ).eval()
+    x, given = torch.rand(8, 3, 9, 9), []
+    for block in net[1:4]:
+        block.register_forward_hook(lambda module, inputs, output: given.append(similarity.gram(output.detach())))
+    net(x)
+    for block in net[1:4]:
+        block._forward_hooks.clear()
+    found = deeparc.units(net, x)
+    assert [unit.name for unit in found] == ["1", "2", "3"]
+    assert deeparc.similarities(net, x) == pytest.approx(
+        [similarity.cka(*pair) for pair in itertools.pairwise(given)], rel=1e-5
+    )
+    assert torch.equal(deeparc.remove(net, found[1:2], x)(x), net[4:](net[3](net[1](net[0](x)))))
+
+
+def test_what_is_added_within_a_normalisation_or_an_activation_is_no_block():
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3), WrittenNorm(6), nn.ReLU(), nn.Conv2d(6, 6, 3, padding=1), WrittenGelu(), nn.Flatten(),
+        nn.Linear(6 * 49, 3),
+    ).eval()  # fmt: skip
+    assert [unit.name for unit in deeparc.units(net, torch.rand(4, 3, 9, 9))] == ["0", "3"]
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_a_layer_of_a_plain_network_is_no_block(dims):
+    """Convolutions of one and of three dimensions were doubled, without their normalisation."""
+    conv, norm, pool = (getattr(nn, f"{kind}{dims}d") for kind in ("Conv", "BatchNorm", "AdaptiveAvgPool"))
+    net = nn.Sequential(
+        conv(2, 6, 3), norm(6), nn.ReLU(), conv(6, 6, 3, padding=1), nn.ReLU(), pool(1), nn.Flatten(), nn.Linear(6, 3)
+    ).eval()
+    x = torch.rand(4, 2, *[8] * dims)
+    assert deeparc.preserving(net, x) == []
+    with pytest.raises(deeparc.DeepArcError, match=f"unit '3' is a Conv{dims}d, expected a residual block"):
+        deeparc.add(net, deeparc.units(net, x)[1:], x)
+
+
+class Normalised(nn.Module):
+    """Three layers, normalised by one module, or by what the network itself has."""
+
+    def __init__(self, own):
+        super().__init__()
+        self.a, self.b, self.c, self.head = *(nn.Linear(6, 6) for _ in range(3)), nn.Linear(6, 3)
+        self.norm, self.scale, self.own = nn.BatchNorm1d(6), nn.Parameter(torch.rand(6)), own
+        self.register_buffer("mean", torch.rand(6))
+        self.register_buffer("var", torch.rand(6))
+
+    def forward(self, x):
+        for layer in (self.a, self.b, self.c):
+            x = layer(x)
+            x = torch.relu(F.batch_norm(x, self.mean, self.var, self.scale) if self.own else self.norm(x))
+        return self.head(x)
+
+
+def test_a_normalisation_that_cannot_go_alone_stays():
+    """One that other layers have, too, went for all; one of the network itself stayed behind without a word."""
+    x = torch.rand(20, 6)
+    for own, message in ((False, "'norm' of unit 'b' is another's, too"), (True, "by mean, var, scale of the network")):
+        net = Normalised(own).eval()
+        with pytest.raises(deeparc.DeepArcError, match=message):
+            deeparc.remove(net, deeparc.units(net, x)[1:2], x)
+    net = nn.Sequential(
+        nn.Linear(6, 9), nn.ReLU(), nn.BatchNorm1d(9), nn.Linear(9, 9), nn.ReLU(), nn.BatchNorm1d(9), nn.Linear(9, 3)
+    ).eval()
+    first, second = deeparc.units(net, x)
+    with pytest.raises(deeparc.DeepArcError, match="unit '0' is normalised behind its activation"):
+        deeparc.remove(net, [first], x)  # the sewing layer was fitted as if no activation came after it
+    assert torch.equal(deeparc.remove(net, [second], x)(x), net[6](net[:3](x).relu()))
+
+
+class Several(Joined):
+    def forward(self, x):
+        return super().forward(x), x.mean()
+
+
+class First(nn.Module):
+    def __init__(self, block):
+        super().__init__()
+        self.block = block
+
+    def forward(self, x):
+        return self.block(x)[0]
+
+
+def test_a_block_that_gives_several_values_is_named():
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), First(Several(6, "function")), nn.Flatten(), nn.Linear(6 * 49, 3)).eval()
+    x = torch.rand(4, 3, 9, 9)
+    found = deeparc.units(net, x)
+    for edit in (lambda: deeparc.remove(net, found, x), lambda: deeparc.add(net, found, x)):
+        with pytest.raises(deeparc.DeepArcError, match=r"unit '1.block' takes or gives a tuple, expected a tensor"):
+            edit()
+
+
+@pytest.mark.parametrize(("size", "stride"), [((12, 12), (2, 2)), ((13, 13), (2, 2)), ((7, 12), (2, 2))])
+def test_a_sewing_layer_has_the_stride_of_what_it_takes_the_place_of(size, stride):
+    """Maps of an odd number of rows were refused."""
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(6, 5, 3, stride=(1, 2), padding=1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3),
+    ).eval()  # fmt: skip
+    x = torch.rand(8, 3, *size)
+    slim = deeparc.remove(net, deeparc.units(net, x), x)
+    assert [slim[0].stride, slim[2].stride] == [stride, (1, 2)]
+    assert slim[:3](x).shape == net[:3](x).shape

@@ -154,6 +154,7 @@ def pruned(net, x, y):
     gone = {name: weight.abs() < weight.abs().median() for name, weight in pruning.weights(net).items()}
     few = selection.without(net, gone)(at(net, x))
     left = [pruning.survivors(pruning.prune(net, pruner, 0.1)) for pruner in pruning.PRUNERS]
+    pruning.apply(net, {name: ~mask.cpu() for name, mask in gone.items()})
     return few, left, net.state_dict()
 
 
@@ -246,7 +247,8 @@ def same(here, there) -> bool:
 
 @pytest.mark.parametrize("network", [images, tokens])
 def test_what_is_done_with_a_network_elsewhere_gives_the_same(network, tmp_path):
-    """DeepLIFT, operations, repairs and task B took no samples from here, and a global slice no labels from there."""
+    """DeepLIFT, operations, repairs and task B took no samples from here, pruning no masks, a global slice no labels
+    from there."""
     net, x = network()
     y, wrong, ways = torch.arange(len(x)) % 3, [], WAYS | {"kept": saved(tmp_path)}
     del ways["NNSlicer" if network is tokens else "heads"]  # it has no rule for attention; without that, no heads

@@ -143,6 +143,8 @@ def test_what_cannot_be_pruned_is_refused():
     weights = pruning.weights(small_net())
     with pytest.raises(pruning.PruningError, match="weights to share out"):
         pruning.unif(weights, all_alive(weights), 100)  # fewer than the first convolution has
+    with pytest.raises(pruning.PruningError, match="no mask given for the weights of '0', expected a mask of"):
+        pruning.apply(small_net(), {})
 
 
 def test_networks_without_weights_to_prune_are_refused():
