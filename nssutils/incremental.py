@@ -40,13 +40,14 @@ def replayed(y: Tensor, classes: Tensor, share: float) -> Tensor:
 
 def accuracy(net: nn.Module, x: Tensor, y: Tensor, classes: Tensor | None = None, reduced: bool = False) -> float:
     """Accuracy in [0, 1]; with `classes`, all other logits suppressed, that is, with the task told."""
-    return correct(net, x, y, classes, reduced).double().mean().item()
+    return correct(net, checked(x), y, classes, reduced).double().mean().item()
 
 
 def correct(
     net: nn.Module, x: Tensor, y: Tensor, classes: Tensor | None = None, reduced: bool = False
 ) -> Tensor:  # fmt: skip
     """Which images x with labels y (N,) are recognised, bool (N,), as `accuracy`; `reduced` as in training.logits."""
+    x = checked(x) if len(x) else x
     logits, y = training.checked(training.logits(net, x, reduced=reduced)).cpu(), labels(y, len(x)).cpu()
     check_range(y, logits.shape[1])
     if classes is not None:

@@ -153,7 +153,7 @@ def logits(net: nn.Module, x: Tensor, batch_size: int = 1000, reduced: bool = Fa
     `reduced` is bf16 autocast with channels_last: faster, and rounded. A processor takes no more images at once than
     its caches have room for.
     """
-    x, where = samples.checked(x), next(net.parameters()).device
+    x, where = torch.as_tensor(x), next(net.parameters()).device
     layout = torch.channels_last if reduced and x.dim() == 4 else torch.preserve_format
     if where.type == "cpu":
         batch_size = min(batch_size, CACHED)
@@ -168,6 +168,7 @@ def logits(net: nn.Module, x: Tensor, batch_size: int = 1000, reduced: bool = Fa
 
 def correct(net: nn.Module, x: Tensor, y: Tensor, batch_size: int = 1000, reduced: bool = False) -> Tensor:
     """Which of the images x with labels y (N,) are recognised: bool (N,), on the CPU; `reduced` as in `logits`."""
+    x = samples.checked(x) if len(x) else x
     given, y = checked(logits(net, x, batch_size, reduced)), samples.labels(y, len(x)).cpu()
     samples.check_range(y, given.shape[1])
     return given.argmax(1).cpu() == y
@@ -197,7 +198,7 @@ def _no_logits(given) -> TrainingError:
 
 def evaluate(net: nn.Module, x: Tensor, y: Tensor, batch_size: int = 1000, reduced: bool = False) -> float:
     """Accuracy in [0, 1] on images x with labels y; `reduced` as in `logits`."""
-    return correct(net, x, y, batch_size, reduced).double().mean().item()
+    return correct(net, samples.checked(x), y, batch_size, reduced).double().mean().item()
 
 
 def _optimizer(name: str, net: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:

@@ -319,3 +319,28 @@ def test_what_forward_itself_moves_stays_where_it_is_frozen():
         )  # fmt: skip
         stays = ~rows
         assert torch.equal(net.table.weight[stays], before[stays]) and not torch.equal(net.table.weight, before)
+
+
+def test_weights_and_statistics_that_do_not_fit_are_named():
+    """Of too few weights the first samples alone were drawn."""
+    net, x, y = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4)), torch.rand(12, 5), torch.arange(12) % 4
+    how = dict(epochs=1, batch_size=4)
+
+    def tuned(**given):
+        def loss(batch):
+            return F.cross_entropy(net(x[batch]), y[batch])
+
+        freezing.tune(net, freezing.whole(net), loss, 12, lambda some: torch.optim.SGD(some, 0.1), **how, **given)
+
+    for weights in (torch.ones(5), -torch.ones(12), torch.zeros(12)):
+        with pytest.raises(freezing.FreezingError, match="for 12 samples, expected one of each, not below 0"):
+            tuned(weights=weights)
+    for name, channels in (
+        ("9", torch.ones(4) > 0),
+        ("0", torch.ones(4) > 0),
+        ("1", torch.ones(3) > 0),
+        ("1", torch.ones(4)),
+    ):
+        with pytest.raises(freezing.FreezingError, match=r"expected bool, one for each channel of a batch .*: 1"):
+            tuned(statistics={name: channels})
+    tuned(weights=torch.ones(12), statistics={"1": torch.arange(4) < 2})

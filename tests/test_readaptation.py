@@ -213,3 +213,16 @@ def test_images_that_were_normalised_and_back_are_attacked():
     assert readaptation.fgsm(net, x, torch.tensor([0, 1, 0]), 0.1).shape == x.shape
     with pytest.raises(readaptation.AttackError, match=r"images from -0\.01 to"):
         readaptation.fgsm(net, x - 0.01, torch.tensor([0, 1, 0]), 0.1)
+
+
+def test_what_deeparc_trains_of_a_transformer_is_all_but_its_normalisations():
+    """The projections of queries, keys and values were left out."""
+    layer = nn.TransformerEncoderLayer(16, 2, 24, batch_first=True)
+    net = nn.Sequential(nn.Linear(5, 16), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(16, 4))
+    x = torch.rand(4, 7, 5)
+    units = deeparc.units(net.eval(), x)
+    found = readaptation.trainable(net, "deeparc", None, units, x)
+    inside = {name for name, _ in net.named_parameters() if ".layers." in name}
+    assert found.keys() == {name for name in inside if ".norm" not in name} and all(
+        mask.all() for mask in found.values()
+    )

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from nssutils import NssError, data, files, models, readaptation, sealed, settings, training
+from nssutils import NssError, data, files, incremental, models, readaptation, reports, sealed, settings, training
 
 SETTING = settings.get("mlp-mnist", "smoke", width=0.03, epochs=4)
 
@@ -302,3 +302,36 @@ def test_a_label_that_is_no_output_is_no_error_of_the_network(wrong):
         training.evaluate(net, torch.rand(2, 4), y)
     with pytest.raises(NssError, match=f"label {wrong} given, expected 0 to 2"):
         readaptation.fgsm(net, torch.rand(2, 4), y, 0.1)
+
+
+def test_networks_of_tokens_are_judged_by_their_logits():
+    """They were cast to the samples' type, whole numbers."""
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Embedding(20, 6), nn.Flatten(), nn.Linear(24, 3)).eval(), torch.randint(0, 20, (50, 4))
+    y = net(x).argmax(1)
+    assert torch.equal(training.logits(net, x), net(x)) and len(y.unique()) > 1
+    assert training.evaluate(net, x, y) == incremental.accuracy(net, x, y) == 1
+
+
+def test_what_cannot_be_judged_is_named():
+    """`incremental` and reports gave a number."""
+    net, x, y = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 4)), torch.rand(20, 5), torch.arange(20) % 4
+    one = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 1))
+    half = {"0": torch.arange(8) < 4}
+    for judge in (
+        training.evaluate, incremental.accuracy, lambda net, x, y: reports.report(net, half, x, y).accuracy,
+    ):  # fmt: skip
+        assert judge(net, x.numpy(), y) is not None
+        for of, samples, labels, message in (
+            (net, x, y + 9, "label 9 given, expected 0 to 3"),
+            (one, x, y % 2, r"gives \(20, 1\), expected logits"),
+            (net, x * torch.nan, y, "sample 0 has a value that is not finite"),
+            (net, x[:0], y[:0], "expected at least one"),
+        ):
+            with pytest.raises(NssError, match=message):
+                judge(of, samples, labels)
+    for classes in ([1, 9], [-5]):
+        with pytest.raises(NssError, match="expected some of 0 to 3"):
+            incremental.accuracy(net, x, y, classes)
+        with pytest.raises(NssError, match="expected some of 0 to 3"):
+            incremental.trainable(net, half, classes, 4)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from written_networks import Written
 
-from nssutils import archive, contribution, neurons, operations, reports, restructuring
+from nssutils import archive, contribution, neurons, operations, reports, restructuring, slicing
 
 
 def test_samples_that_forward_changes_in_place_stay_as_they_are():
@@ -200,3 +200,52 @@ def test_a_file_brings_back_hooks_and_keys_and_draws_nothing(tmp_path):
                   head=nn.Linear(6, 3))  # fmt: skip
     with pytest.raises(archive.ArchiveError, match=r"'d\.conv-1', which a file cannot"):
         restructuring.save(restructuring.extract(net, {"d.conv-1": torch.arange(6) < 3}), tmp_path / "names")
+
+
+class Auxiliary(nn.Module):
+    """Two outputs, of which the network around takes one, as of torchvision's segmentation."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.deep, self.head = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3), nn.Linear(6, 4)
+        self.aux, self.aux_head = nn.Conv2d(6, 5, 1), nn.Linear(5, 4)
+
+    def forward(self, x):
+        y = self.conv(x).relu()
+        aux = self.aux_head(self.aux(y).relu().mean((2, 3)))
+        return {"out": self.head(self.deep(y).relu().mean((2, 3))), "aux": aux}
+
+
+def test_a_branch_that_the_output_does_not_need_has_no_neurons():
+    """DeepLIFT and NNSlicer ended in torch's words, and so did supports()."""
+    torch.manual_seed(0)
+    net, x, y = (
+        Written(lambda n, x: n.net(x)["out"], net=Auxiliary()).eval(),
+        torch.rand(8, 3, 9, 9),
+        torch.arange(8) % 4,
+    )
+    assert list(neurons.layers(net, x)) == ["net.conv", "net.deep"]
+    assert set(reports.supports(net, x).values()) == {True}
+    sliced = slicing.semantic_slice(net, x, y)
+    with neurons.masked(net, sliced):
+        masked = net(x)
+    torch.testing.assert_close(restructuring.extract(net, sliced, x=x)(x), masked)
+
+
+def test_what_takes_no_gradient_has_taylor_scores_by_the_gate():
+    torch.manual_seed(0)
+    net = Written(lambda n, x: n.b(n.a(n.table(x)).relu().mean(1)), table=nn.Embedding(9, 5), a=nn.Linear(5, 6),
+                  b=nn.Linear(6, 3))  # fmt: skip
+    x, y = torch.randint(0, 9, (8, 4)), torch.arange(8) % 3
+    value = net.a(net.table(x)).relu()
+    (gradient,) = torch.autograd.grad(F.cross_entropy(net.b(value.mean(1)), y, reduction="sum"), value)
+    each = (value * gradient).sum(1).double().square()
+    expected = torch.stack([each[y == c].mean(0) for c in range(3)]).detach()
+    torch.testing.assert_close(contribution.score(net, x, y, "taylor", taylor="gate")["taylor"]["a"].double(), expected)
+
+
+@pytest.mark.parametrize("other", [lambda n, y: F.adaptive_avg_pool2d(n.b(y), 1), lambda n, y: n.one(y)])
+def test_nnslicer_names_an_addition_that_broadcasts(other):
+    net = Written(lambda n, x: n.head(((y := n.a(x).relu()) + other(n, y)).relu().mean((2, 3))),
+                  a=nn.Conv2d(2, 6, 3), b=nn.Conv2d(6, 6, 1), one=nn.Conv2d(6, 1, 1), head=nn.Linear(6, 3))  # fmt: skip
+    assert "no rule for the addition" in reports.supports(net.eval(), torch.rand(4, 2, 8, 8))["nnslicer"]
