@@ -220,8 +220,8 @@ def arc(setting, seed):
 
 OWN = {"resnet18-cifar10": "ResNet18-CIFAR10", "vit-cifar10": "ViT-CIFAR10"}
 WAYS = {
-    "repaired": {"before": "nothing", "all": "all", "critical": "those that connect critical neurons"},
-    "extended": {"all": "all", "outside": "those that the slice does not need"},
+    "repaired": {"before": "none", "all": "all parameters", "critical": "those that connect critical neurons"},
+    "extended": {"all": "all parameters", "outside": "those that the slice does not need"},
 }
 TOLD = {"repaired": ("trained", "accuracy", "attacked"), "extended": ("trained", "old_told", "old", "new")}
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from written import body, result
 
 from nssutils import files
-from nssutils.companion import claims, pages, results
+from nssutils.companion import claims, origins, pages, results
 from nssutils.companion.claims import judging, maintenance, rules
 from nssutils.companion.claims.evidence import Evidence, printed_base
 from nssutils.studies import answers
@@ -73,6 +73,7 @@ def test_a_tolerance_is_what_the_wording_leaves_open():
     assert rules.valued(estimate, 0.70, tolerance=0.05).verdict == rules.DIRECTION
     assert rules.at_most(estimate, 0.60, tolerance=0.03).verdict == rules.REPRODUCED
     assert rules.at_most(estimate, 0.60, tolerance=0.03).paper == "read as at most 63.00 points"
+    assert rules.at_most(rules.over_networks([0.07] * 3), 0.01, tolerance=0.06).verdict == rules.REPRODUCED
     assert rules.at_most(estimate, 0.60).verdict == rules.CONTRADICTED
     assert rules.at_most(estimate, 0.62).verdict == rules.REPRODUCED
     assert rules.at_least(estimate, 0.62).verdict == rules.REPRODUCED
@@ -134,6 +135,13 @@ def test_the_mean_over_settings_takes_the_settings_as_given():
     same = rules.over_settings({"a": [0.1, 0.1, 0.1], "b": [0.5, 0.5, 0.5]})
     assert (same.mean, same.half, same.networks) == (pytest.approx(0.3), pytest.approx(0), 3)
     assert math.isinf(rules.over_settings({"a": [0.1, 0.1, 0.1], "b": [0.5]}).half)
+
+
+def test_the_interval_of_a_mean_over_settings_is_of_independent_draws():
+    values = {"a": [0.1, 0.2, 0.6], "b": [0.5, 0.5, 0.8]}
+    halves = [rules.over_networks(each).half for each in values.values()]
+    found = rules.over_settings(values)
+    assert (found.mean, found.half) == (pytest.approx(0.45), pytest.approx(math.hypot(*halves) / 2))
 
 
 def test_settings_of_few_networks_are_told_by_their_spread():
@@ -214,8 +222,17 @@ def test_of_many_cases_few_are_told_by_chance(cases):
     assert told < 0.05 + 3 * (0.05 * 0.95 / 1000) ** 0.5 < one_by_one
 
 
+@pytest.mark.parametrize("value", [0.1, 0.4, 0.62])
+def test_a_value_at_its_limit_is_within_it(value):
+    """By what rounding leaves of an interval of none it could not be told, or could."""
+    assert rules.at_most(rules.over_networks([value] * 3), value).verdict == rules.REPRODUCED
+    assert rules.at_most(rules.over_networks([0.8] * 3), 0.7, tolerance=0.1).verdict == rules.REPRODUCED
+    assert rules.at_least(rules.over_networks([value] * 3), value).verdict == rules.REPRODUCED
+
+
 def test_no_effect_at_all_contradicts_a_number():
-    assert rules.valued(rules.over_networks([0.0] * 3), 0.8797).verdict == rules.CONTRADICTED
+    none = rules.valued(rules.over_networks([0.0] * 3), 0.8797)
+    assert (none.verdict, none.tendency) == (rules.CONTRADICTED, -1)
     assert rules.valued(rules.over_networks([0.0] * 2), 0.8797).verdict == rules.UNTOLD
 
 
@@ -240,6 +257,26 @@ def test_a_network_far_from_the_papers_gives_a_direction_at_best():
     assert rules.guarded(bad, 0.03).verdict == rules.UNTOLD
     assert "3.0 points more accurate" in rules.guarded(bad, 0.03).note
     assert rules.guarded(good, None) == good
+    assert rules.guarded(good, math.inf).note == "another network than the paper's"
+
+
+def test_an_opinion_says_what_it_would_be_otherwise_where_that_is_another():
+    good, level = (rules.ahead(rules.over_networks(each)) for each in ([0.1] * 3, [0.0] * 3))
+    half = rules.valued(rules.over_networks([0.1] * 3), 0.2)
+    assert [rules.guarded(each, 0.1).otherwise for each in (good, half, level)] == [rules.REPRODUCED, "", ""]
+    assert rules.of_all(rules.guarded(good, 0.1), 2, 6).otherwise == ""
+
+
+def test_what_does_not_occur_is_neither_guarded_nor_told_of_all():
+    nothing = rules.untestable("no unit is redundant")
+    assert rules.guarded(nothing, 0.1) == rules.of_all(nothing, 2, 6) == nothing
+
+
+def test_a_mark_has_an_arrow_where_it_cannot_be_told():
+    assert [rules.mark(rules.UNTOLD, tendency) for tendency in (1, 0, -1)] == ["?↑", "?", "?↓"]
+    assert [rules.mark(verdict, -1) for verdict in rules.TOLD] == ["✓", "∼", "✗"]
+    one, two = (rules.ahead(rules.over_networks([0.1] * n)) for n in (1, 2))
+    assert (one.note, two.note) == ("1 network", "2 networks")
 
 
 def test_a_claim_is_worth_the_weakest_setting_in_which_it_can_be_told():
@@ -264,7 +301,12 @@ def test_a_gap_is_that_of_the_chapters_own_networks():
     assert evidence.base_gap("rq3_readaptation") == pytest.approx(0.80 - 0.8952)
     assert evidence.base_gap("rq4_incremental") == pytest.approx(0.80 - 0.8952)
     assert evidence.base_gap("rq2_restructuring") is None
-    assert Evidence(found).base_gap("rq3_readaptation") == pytest.approx(0.80 - 0.8952)
+    more = dataclasses.replace(one("rq3_readaptation", "quick", 0.99), setting="mlp-mnist")
+    both = Evidence(found | {"rq3_readaptation": [*found["rq3_readaptation"], more]})
+    assert both.base_gap("rq3_readaptation") == pytest.approx(0.80 - 0.8952)  # the largest, on either side
+    same = found | {"rq1_slicing": [one("rq1_slicing", "quick", 0.85)]}
+    gaps = [Evidence(same, "alexnet-cifar10").base_gap(chapter) for chapter in ("rq1_slicing", "rq3_readaptation")]
+    assert gaps == pytest.approx([0.85 - 0.8952, 0.80 - 0.8952])
 
 
 def test_the_papers_networks_are_known_by_its_table_4():
@@ -334,6 +376,7 @@ def test_deeparcs_claims_are_judged_at_each_depth():
 
     mild = verdicts({"resnet110-cifar10": 0.002})
     assert mild == {f"D{i}": rules.REPRODUCED for i in range(3, 8)}
+    assert verdicts({"resnet110-cifar10": 0.0045})["D4"] == rules.REPRODUCED  # more than it cost DeepArc
     # Another network than the authors' contradicts nothing, and gives a direction at best.
     other = verdicts({"resnet14-cifar10": 0.001})
     assert other == {f"D{i}": rules.DIRECTION for i in range(3, 8)}
@@ -399,7 +442,10 @@ def test_the_ledger_can_be_searched_and_downloaded(judged, here):
     assert 'href="rq2_restructuring.html#table-4"' in page
     entries = json.loads((here / "_generated" / "l.json").read_text())
     assert [entry["id"] for entry in entries] == list(claims.claims())
-    assert len((here / "_generated" / "l.csv").read_text().splitlines()) > len(entries)
+    mine = judged.groupby("id", sort=False)["setting"].agg(list)
+    assert [[one["setting"] for one in entry["settings"]] for entry in entries] == mine.tolist()
+    head, *rows = (here / "_generated" / "l.csv").read_text().splitlines()
+    assert len(rows) > len(entries) and {"id", "setting", "verdict", "claim", "measured"} <= set(head.split(","))
 
 
 def test_the_readmes_picture_has_every_claim():
@@ -464,8 +510,54 @@ def test_the_first_page_says_how_little_some_claims_rest_on(judged, here):
     asked = [int((of_paper == verdict).sum()) for verdict in (rules.REPRODUCED, rules.CONTRADICTED)]
     assert min(asked) > 0 and f"{asked[0]} times, of a claim and a setting, it would be a reproduction" in text
     assert f"{asked[1]} times a contradiction" in text
+    whole = {name: rules.weakest(mine) for name, mine in judged.groupby("id")["verdict"]}
+    ours = [whole.pop(claim.id) for claim in papers]
+    words = ("✓ reproduced", "∼ hold in direction", "✗ contradicted", "? cannot be told", "– not testable here")
+    counts = [f"**{ours.count(verdict)} {said}" for verdict, said in zip(rules.VERDICTS, words, strict=True)]
+    assert [each for each in counts if each not in text] == []
+    others = ", ".join(f"{list(whole.values()).count(each)} {rules.SYMBOLS[each]}" for each in rules.VERDICTS)
+    assert f"Of the {len(whole)} claims of its peers and this book: {others}." in text
+    assert f"of the paper's, {ours.count(rules.REPRODUCED)} reproduced.\n" in text
+    partly = [claim for claim in papers if 0 < len(told[claim.id]) < (judged["id"] == claim.id).sum()]
+    assert f"{len(partly)} can only in some of their settings" in text
     page = claims.shown.claims_ledger(judged, "l").data
     assert page.count("It can hardly fail: ") == sum(claim.unfailing != "" for claim in papers)
+
+
+def test_an_answer_tells_each_setting_apart():
+    def row(setting, verdict, tendency=0, ours="", note=""):
+        return {"id": "R2", "setting": setting, "verdict": verdict, "tendency": tendency, "ours": ours, "note": note}
+
+    rows = pd.DataFrame([
+        row("mlp-mnist", rules.REPRODUCED, 1, "-1.00 points", "2 networks"), row("mlp-fmnist", rules.UNTOLD, 1),
+        row("alexnet-cifar10", rules.UNTOLD, -1), row("vgg16-cifar10", rules.UNTOLD),
+        row("resnet101-cifar10", rules.UNTESTABLE),
+    ])  # fmt: skip
+    assert claims.answers._settings(rows) == (
+        '<span class="by-setting">✓ MLP-MNIST: −1.00 points (2 networks); ? not yet told: MLP-FMNIST ↑, '
+        "AlexNet-CIFAR10 ↓, VGG16-CIFAR10; – not testable: ResNet101-CIFAR10.</span>"
+    )
+    assert claims.answers._verdict(rows) == (
+        '<span class="verdict-badge verdict-reproduced">✓ reproduced</span> (told in 1 of 5 settings)'
+    )
+    assert claims.answers._badge(rules.UNTOLD, 3).endswith(">3 ? cannot be told</span>")
+    assert claims.shown.told_in(next(claims.overall(rows[:1]).itertuples())) == ""
+    assert claims.shown.told_in(next(claims.overall(rows[1:]).itertuples())) == ""
+
+
+def test_a_line_of_the_ledger_has_ours_the_papers_and_why():
+    one = {"setting": "mlp-mnist", "verdict": rules.UNTOLD, "tendency": 1, "ours": "1 point", "paper": "2 points"}
+    lines = [claims.shown._line(row) for row in pd.DataFrame([one | {"note": "2 networks"}]).itertuples()]
+    assert lines == ["?↑ MLP-MNIST: 1 point; paper 2 points; 2 networks"]
+    places = [("NeuSemSlice", "5.2"), ("NeuSemSlice", "Abstract"), ("NNSlicer", "4.1")]
+    cited = map(claims.shown._cited, pd.DataFrame(places, columns=["source", "section"]).itertuples())
+    assert list(cited) == ["Section 5.2", "Abstract", "NNSlicer, Section 4.1"]
+
+
+def test_a_setting_is_known_by_the_most_networks_of_a_claim_about_it_alone():
+    rows = [("mlp-mnist", "paper", 2), ("mlp-mnist", "paper", 5), (claims.JOINTLY, "paper", 9), ("mlp-fmnist", "", 0)]
+    judged = pd.DataFrame(rows, columns=["setting", "preset", "networks"])
+    assert claims.shown._scales(judged) == f"{origins.badge('paper', 5)} MLP-MNIST"
 
 
 def test_a_chapter_without_results_says_so(here):
@@ -564,4 +656,5 @@ def test_a_number_that_is_not_there_is_named():
 def test_what_is_not_measured_cannot_be_told():
     rows = claims.ledger({}, "rq1_slicing")
     assert set(rows["verdict"]) == {rules.UNTOLD, rules.UNTESTABLE}
+    assert set(rows["note"][rows["verdict"] == rules.UNTOLD]) == {"what it speaks of is not measured"}
     assert (rows["networks"] == 0).all()

@@ -47,6 +47,7 @@ from distinct import (
 from written import body
 
 from nssutils.companion import tables
+from nssutils.companion.claims import beyond
 
 
 def interval(values):
@@ -463,7 +464,7 @@ def test_a_network_of_ones_own(here):
     for which, table in (("repaired", tables.your_repaired), ("extended", tables.your_extended)):
         table(found, which)
         rows = shown(here, which)
-        assert [row[0] for row in rows] == [title for title in OWN.values() for _ in WAYS[which]]
+        assert [row[:2] for row in rows] == [[title, words] for title in OWN.values() for words in WAYS[which].values()]
         assert [row[2:] for row in rows] == [
             [ours(setting, which, way, name) for name in TOLD[which]] for setting in OWN for way in WAYS[which]
         ]
@@ -545,6 +546,26 @@ def test_readings_of_slicing(here):
             apart = fmean(abs(100 * fmean(one) - share) for one, share in zip(left, printed[setting], strict=True))
             expected.append([TITLES[setting], *key, *cells, f"{apart:.1f}"])
     assert shown(here, "distances") == expected
+
+    def counted(marks, more, less):
+        up, down, level = (sum(mark.startswith(sign) for mark in marks) for sign in "+-≈")
+        return f"{up} {more}, {down} {less}" + f", {level} ≈" * (level > 0)
+
+    leads = {tuple(row[:3]): row[4] for row in shown(here, "leads")}
+    for setting in order:
+        moved = [
+            told([fmean(effect(setting, seed, key, metric) for metric in touched) for seed in range(3)])
+            for key, touched in list(READINGS.items())[1:]
+        ]
+        mine = {key[1:]: mark for key, mark in leads.items() if key[0] == TITLES[setting]}
+        nearest = min((float(row[-1]), *row[1:3]) for row in expected if row[0] == TITLES[setting])[1:]
+        there = {"+": "ahead", "-": "behind", "≈": "≈"}[mine[nearest][0]]
+        name = "this book" if nearest[0] == "this book" else ", ".join(nearest)
+        assert beyond.sensitivity({"sensitivity": found}, setting) == (
+            f"3 values of a reading, each alone: {counted(moved, 'add accuracy', 'cost some')}. Semantic selection "
+            f"under 4 readings: {counted(mine.values(), 'ahead', 'behind')}. Nearest the paper's slices is {name}; "
+            f"there it is {there}."
+        )
 
 
 # NNSlicer

@@ -16,6 +16,9 @@ def test_each_slip_is_worked_out_and_shown(here):
     assert "5 stay, 19 fall, of 24" in shown
     assert "VGG16-CIFAR10, FGSM: 37.30 − 13.10 = 24.20" in shown
     assert "category 4: 81.80 → 80.40" in shown
+    assert "99.263 − 98.565 = 0.698" in shown and "99.317 − 98.565 = 0.752" in shown
+    assert "VGG19-ImageNet10, FGSM: 44.22 against 48.59" in shown
+    assert "VGG16-CIFAR10: 86.37 against 87.64" in shown
 
 
 def test_the_cells_concerned_carry_a_dagger():
@@ -30,6 +33,7 @@ def test_the_cells_concerned_carry_a_dagger():
     [
         ({"id": "unheard-of"}, "nothing works it out"),
         ({"recomputed_value": 1.0}, r"the tables give 85.5500, expected 1.0"),
+        ({"recomputed_value": 85.56}, r"the tables give 85.5500, expected 85.56"),
     ],
 )
 def test_a_slip_that_is_none_is_refused(tmp_path, monkeypatch, change, message):

@@ -12,6 +12,9 @@ from written import body, result
 
 from nssutils import NssError, contribution, files, settings
 from nssutils.companion import chapters, colours, figures, fragments, older, origins, results, tables
+from nssutils.companion.claims import beyond
+from nssutils.companion.tables.common import right as right_of
+from nssutils.companion.tables.rq1 import answers_at
 from nssutils.studies import answers, common, pilot, rq1
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -102,9 +105,9 @@ def test_the_papers_falls_stand_beside_its_own_network_only(here):
         for name in ("mlp-mnist", "vgg16-cifar10")
     ]
     tables.falls(found, "t")
-    assert [(row[0], row[3]) for row in body(here, "t") if row[1] == "Avg"] == [
-        ("MLP-MNIST", "–"),
-        ("VGG16-CIFAR10", "2"),
+    assert [(row[0], *row[3:5]) for row in body(here, "t") if row[1] == "Avg"] == [
+        ("MLP-MNIST", "–", "0 (0)"),
+        ("VGG16-CIFAR10", "2", "0 (0)"),
     ]
 
 
@@ -122,6 +125,8 @@ def test_table3_shows_the_four_categories(here):
         "7.00<br><small>paper 0.00</small>",
         "10.00<br><small>paper 0.00</small>",
     ]
+    assert body(here, "t")[4][2] == "4.00<br><small>paper 80.40†</small>"
+    assert "†: [a slip of the paper's](claims)." in (here / "_generated" / "t.md").read_text()
 
 
 def test_accuracy_between_two_points_is_interpolated_and_never_extrapolated():
@@ -132,6 +137,17 @@ def test_accuracy_between_two_points_is_interpolated_and_never_extrapolated():
     apart = pd.DataFrame({"compression_rate": [0.0, 0.1, 0.7], "accuracy": [0.9, 0.9, 0.9]})
     assert tables.at_rate(apart, 0.05) == 0.9 and np.isnan(tables.at_rate(apart, 0.3))  # nothing measured near it
     assert tables.at_rate(apart, 0.1) == 0.9 and np.isnan(tables.at_rate(apart, 0.69))
+    edge = pd.DataFrame({"compression_rate": [0.25, 0.75], "accuracy": [0.9, 0.5]})
+    assert tables.at_rate(edge, 0.5) == pytest.approx(0.7)  # as far apart as two points may be
+    assert (tables.at_rate(edge, 0.25), tables.at_rate(edge, 0.75)) == (0.9, 0.5)
+
+
+def test_answers_are_kept_relative_to_the_whole_networks():
+    base, right = torch.tensor([True, False, True]), torch.tensor([False, False, True])
+    whole, one = answers.row(base) | {"images": 3}, slicing_result()
+    assert right_of(one, whole).tolist() == [1, 0, 1]
+    assert right_of(one, answers.row(right, base), whole).tolist() == [0, 0, 1]
+    assert right_of(one, {"accuracy": 0.5}, whole) is None  # of an older result
 
 
 def test_rates_compare_the_three_methods(here):
@@ -140,6 +156,23 @@ def test_rates_compare_the_three_methods(here):
     assert rows[0] == ["setting", "selection", *(f"{rate}0%" for rate in range(1, 9))]
     assert rows[2] == ["AlexNet-CIFAR10", "semantic", *(f"{80 - 5 * rate}.0" for rate in range(1, 9))]
     assert rows[3][2:] == [f"{80 - 10 * rate}.0" for rate in range(1, 9)]
+    short = slicing_result(1)
+    short.tables["points"] = [row for row in short.tables["points"] if row["compression_rate"] < 0.7]
+    tables.rq1_rates([slicing_result(), short], "t")
+    assert body(here, "t")[2][-3:] == ["50.0", "–", "–"]
+
+
+def test_a_lead_within_the_sampling_error_of_the_test_images_is_none(here):
+    """Of 100 images global selection recognises 40 less: the interval is 9.6 points."""
+    found, whole = [slicing_result(seed) for seed in range(3)], torch.ones(100, dtype=torch.bool)
+    for one in found:
+        one.tables["base"][0] |= {"images": 100, "right": answers.packed(whole)}
+        for row in one.tables["points"]:
+            row["right"] = answers.packed(torch.arange(100) >= (10 if row["method"] == "semantic" else 50), whole)
+    tables.rq1_leads(found, "t")
+    assert body(here, "t")[2][2:5] == ["≈+5.0", "+10", "+15"]
+    none, every = ({"compression_rate": rate, "right": answers.packed(whole == rate, whole)} for rate in (0, 1))
+    assert answers_at(found[0], [every, none], 0.25).tolist() == [0.25] * 100
 
 
 def test_a_lead_is_one_only_where_networks_and_images_say_so(here):
@@ -200,6 +233,12 @@ def test_sentences_set_ours_beside_the_texts_numbers(here):
     assert rows["Taylor at 50%: points lost"] == ["0.38", "25.00"]
     assert rows["Taylor, global, at 50%: accuracy"] == ["23.24", "30.00"]
     assert not any("MLP" in row[0] for row in body(here, "t"))  # no result, no row
+    better = slicing_result(setting="vgg16-cifar10")
+    for row in better.tables["points"]:
+        row["accuracy"] += 0.1 * ((row["method"], row["metric"]) == ("semantic", "deeplift"))
+    tables.rq1_sentences([better], "t")
+    rows = {row[1]: row[3] for row in body(here, "t")}
+    assert rows["DeepLIFT at about 10%: points saved against global"] == "15.00"
 
 
 def test_deeparc_and_seconds(here):
@@ -230,6 +269,8 @@ def test_deeparcs_star_beside_slices_of_its_size(here):
     hollow = [line for line in slices if line.get_markerfacecolor() == "none"]
     assert len(slices) == 10 and len(hollow) == 5
     assert np.allclose([line.get_xdata()[0] for line in hollow], 77.5)  # at theta 0.99, which leaves out 5%
+    tables.rq1_deeparc([one], "d")
+    assert [row[-1] for row in body(here, "d")[2:]] == ["77.50 (smaller)", "–"]
     whole = slicing_result(1)
     for row in whole.tables["removed"]:
         row |= {"units": 0, "compression_rate": 0.0, "accuracy": 0.8}
@@ -307,6 +348,7 @@ def test_nothing_to_show_is_said(here):
     figures.fig5([], "f")
     for label in "tf":
         assert "No results here" in (here / "_generated" / f"{label}.md").read_text()
+    assert ":class: once\n" in (here / "_generated" / "t.md").read_text()  # said once in a fold
 
 
 def test_figure_is_written_with_caption_alt_text_and_reproducibly(here):
@@ -372,6 +414,31 @@ def test_the_cells_furthest_from_the_paper_are_told_with_what_is_known(here, mon
     assert "No cell stands beside the paper's yet" in (here / "_generated" / "f.md").read_text()
 
 
+def test_the_furthest_are_of_the_columns_asked_for_and_of_whole_networks(here, monkeypatch):
+    furthest = importlib.import_module("nssutils.companion.tables.furthest")
+
+    def cell(column, difference, **row):
+        values = {"column": column, "ours": "9.00", "paper": "1.00", "told": True, "difference": difference}
+        return {"row": row} | values
+
+    cells = [
+        cell("RA", 3.0, setting="MLP-MNIST", method="one"), cell("NI", 50.0, setting="MLP-MNIST", method="one"),
+        cell("RA", -5.0, method="mean"), *(cell("RA", by, setting="VGG16-CIFAR10", method="one") for by in (9, 8, 7)),
+    ]  # fmt: skip
+    fragments.write("t.compared.json", json.dumps(cells))
+    one = {"table": "t", "row": "one", "ours": "higher|lower", "kind": "reading", "why": "It is not printed."}
+    monkeypatch.setattr(furthest, "known", lambda: [one])
+    presets = {"mlp-mnist": "paper", "vgg16-cifar10": "quick"}
+    found = [result("rq3_readaptation", {}, 0, setting, preset) for setting, preset in presets.items()]
+    tables.furthest(found, "f", of={"t": "RA"})
+    assert [[row[0], row[1], row[3]] for row in body(here, "f")[2:]] == [
+        ["", "mean: RA", "not explained (1)"], ["MLP-MNIST", "one: RA", "what the paper leaves open (2)"]
+    ]  # fmt: skip
+    text = (here / "_generated" / "f.md").read_text()
+    assert "Cells that rest on the thin networks of preset quick are left out (3)." in text
+    assert "preset=paper" in text and "preset=quick" not in text
+
+
 def test_a_difference_within_our_own_interval_is_chance():
     furthest = importlib.import_module("nssutils.companion.tables.furthest")
     cell = {"row": {"a": "b"}, "setting": "VGG16-CIFAR10", "column": "c", "ours": "9.00 ± 5.00", "difference": 4.0}
@@ -412,3 +479,11 @@ def test_where_the_mask_acts_is_compared_with_the_papers_tables(here):
     assert rows[3][7] == "0 of 20" and rows[4][1:3] == ["before batch normalisation", "20.0"]
     nearer = [[int(row[9].split()[0]) for row in rows[at : at + 2]] for at in (3, 6)]
     assert [sum(each) for each in nearer] == [25, 25] and nearer[1][1] > nearer[1][0]
+    after, before = (sum(each) for each in zip(*nearer, strict=True))
+    assert beyond.sensitivity_pilots({"sensitivity_pilots": found}, "vgg16-cifar10") == (
+        f"50 cells of Tables 1 and 2, nearer to the paper's: {after} masked after the rectifier, {before} masked "
+        "before batch normalisation."
+    )
+    for setting, preset in (("mlp-mnist", "overnight"), ("vgg16-cifar10", "smoke")):
+        other = [result("sensitivity_pilots", content, 0, setting, preset)]
+        assert beyond.sensitivity_pilots({"sensitivity_pilots": other}, setting).startswith("Nothing of the paper's")

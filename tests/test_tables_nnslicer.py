@@ -4,7 +4,7 @@ import pytest
 from written import body, result
 
 from nssutils.companion import figures, tables
-from nssutils.companion.claims import judging
+from nssutils.companion.claims import beyond, judging
 from nssutils.companion.tables import nnslicer_applications as page
 
 
@@ -20,7 +20,7 @@ def sliced_result(seed=0, setting="mlp-mnist"):
         "base": [{"accuracy": 0.97, "parameters": 1000}],
         "sizes": [{"what": "neurons", "share": 0.2}, {"what": "synapses", "share": 0.01}],
         "seconds": [
-            {"network": "lenet-mnist", "parameters": 44_426, "what": what, "seconds": seconds}
+            {"network": "lenet-mnist", "parameters": 44_426, "what": what, "seconds": seconds * (9 if seed > 1 else 1)}
             for what, seconds in (("single", 0.05), ("batch", 0.005))
         ],
         "attacks": attacks,
@@ -42,6 +42,9 @@ def test_every_number_has_its_place(here):
     assert rows[7][1] == "PGD (L2), unseen, strong"
     tables.nnslicer_detection(found, "r", measure="recall")
     assert set(body(here, "r")[2][3:]) == {"60.00 ± 0.00"}
+    said = {label: (here / "_generated" / f"{label}.md").read_text() for label in "dr"}
+    assert ["chance is 50" in said[label] for label in "dr"] == [True, False]
+    assert ["To call all so has a recall of 100" in said[label] for label in "dr"] == [False, True]
 
 
 def test_an_attack_that_fooled_nothing_leaves_a_dash(here):
@@ -193,3 +196,7 @@ def test_each_reading_stands_beside_pruning_by_weight(here):
     assert "60.00 ± 0.00" in lines[4][4] and "79.00 ± 0.00" in lines[4][5]
     caption = (here / "_generated" / "r.md").read_text()
     assert "1 of 2 keep more on average than by weight" in caption and "0 with statistics measured again" in caption
+    assert beyond.nnslicer_rules({"nnslicer_rules": found}, "resnet10-cifar10") == (
+        "2 readings against pruning by weight, with the network's statistics: 1 keep more, 1 keep less; measured "
+        "again: 0 keep more, 2 keep less."
+    )

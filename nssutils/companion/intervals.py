@@ -31,12 +31,12 @@ def image_half_width(change: np.ndarray) -> float:
 
 def told_apart(changes: Sequence[float], images: Sequence[np.ndarray] = ()) -> int:
     """1 where the mean of `changes`, one a network, is a rise, -1 where it is a fall, 0 where neither can be told: with
-    fewer than three networks, or where its interval (`half_width`) has zero in it."""
+    fewer than three networks, where one of them has no change, or where the interval (`half_width`) has zero in it."""
     changes = list(changes)
     if len(changes) < ENOUGH:
         return 0
     mean = float(np.mean(changes))
-    return 0 if abs(mean) <= half_width(changes, images) else int(np.sign(mean))
+    return 0 if np.isnan(mean) or abs(mean) <= half_width(changes, images) else int(np.sign(mean))
 
 
 def p_value(changes: Sequence[float], images: Sequence[np.ndarray] = ()) -> float:
@@ -62,4 +62,4 @@ def holding_together(chances: Sequence[float]) -> list[bool]:
 
 def marked(text: str, told: int) -> str:
     """The text of a cell, marked where its difference is none that can be told."""
-    return text if told else f"≈{text}"
+    return text if told or text == "–" else f"≈{text}"

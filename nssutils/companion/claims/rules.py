@@ -219,10 +219,10 @@ def weakest(verdicts: Iterable[str]) -> str:
 def _opinion(estimate: Estimate, excess: float, holding: str, paper: str, strictly: bool = False) -> Opinion:
     """`holding` where the excess is told to be above zero (or is exactly that, if not strictly), contradicted where it
     is told to be below."""
-    excess = round(excess, 12)
+    excess, half = round(excess, 12), round(estimate.half, 12)  # so that neither is what rounding leaves of zero
     tendency = int(np.sign(excess)) if strictly or excess else 1
-    told = excess != 0 if strictly or estimate.half else True
-    verdict = UNTOLD if not told or abs(excess) < estimate.half else holding if tendency > 0 else CONTRADICTED
+    told = excess != 0 if strictly or half else True
+    verdict = UNTOLD if not told or abs(excess) < half else holding if tendency > 0 else CONTRADICTED
     note = _few(estimate.networks)
     if note and np.isfinite(estimate.half):
         note = f"some settings have {note}: by the spread of the settings"

@@ -220,10 +220,10 @@ def theta_trades(evidence: Evidence, numbers: Numbers) -> Opinion:
         points = one.frame("points").query("method == 'semantic'")
         correlations = []
         for _, rows in points.groupby("metric", sort=False):
-            at = rows["at"].rank()  # Spearman's correlations, by ranks: NaN without a word where all are alike
-            size = (1 - rows["compression_rate"]).rank().corr(at)
-            correlations.append(min(size, rows["accuracy"].rank().corr(at)))
-        lowest.append(float(np.nanmean(correlations)))
+            at = rows["at"].rank()  # Spearman's correlations, by ranks; what is alike at all has none
+            gains = [(1 - rows["compression_rate"]).rank().corr(at), rows["accuracy"].rank().corr(at)]
+            correlations.append(min(0.0 if np.isnan(each) else each for each in gains))
+        lowest.append(float(np.mean(correlations)))
     return ahead(over_networks(lowest, unit="rank correlation", scale=1))
 
 

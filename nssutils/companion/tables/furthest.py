@@ -66,7 +66,7 @@ def furthest(found: list[Result], label: str, of: dict[str, str]) -> Markdown | 
     if not rows:
         return fragments.nothing(label, "No cell stands beside the paper's yet that was measured on its own network.")
     caption = f"Cells furthest from the paper's, at most {MOST} of each table; the numbers lead to the list below."
-    note = f"{left_out} cells that rest on the thin networks of preset quick are left out." if left_out else ""
+    note = f"Cells that rest on the thin networks of preset quick are left out ({left_out})." if left_out else ""
     shown = [result for result in found if TITLES[result.setting] in {row["setting"] for row in rows}]
     made = fragments.table(pd.DataFrame(rows), label, caption, shown, texts=2, note=note)
     told = (fragments.FOLDER / f"{label}.md").read_text()
