@@ -321,7 +321,7 @@ def test_what_cannot_be_judged_is_named():
     for judge in (
         training.evaluate, incremental.accuracy, lambda net, x, y: reports.report(net, half, x, y).accuracy,
     ):  # fmt: skip
-        assert judge(net, x.numpy(), y) is not None
+        assert judge(net, x.numpy(), y) == judge(net, x, y)
         for of, samples, labels, message in (
             (net, x, y + 9, "label 9 given, expected 0 to 3"),
             (one, x, y % 2, r"gives \(20, 1\), expected logits"),
