@@ -104,8 +104,8 @@ def contributions(
     if not 0 <= theta < 1:
         raise NNSlicerError(f"theta={theta!r} given, expected a share in [0, 1).")
     x, target = samples.checked(x), torch.as_tensor(target)
-    if len(x) != len(target) or not len(x):
-        raise NNSlicerError(f"{len(x)} inputs and {len(target)} targets given, expected as many of each, at least one.")
+    if len(x) != len(target):
+        raise NNSlicerError(f"{len(x)} inputs and {len(target)} targets given, expected as many of each.")
     neurons.check_whole(net, NNSlicerError)
     where = next(net.parameters()).device
     sums: list[dict[str, Tensor]] = [{}, {}]
@@ -426,6 +426,7 @@ def _check(traced: fx.GraphModule, x: Tensor) -> None:
             good = (node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)) == 1
         elif what == "add":
             good = target in _ADDITION and len(_sources(node, what)) == len(node.args) == 2 and not node.kwargs
+            good &= not any(operations.kind(traced, each) in ("size", "number") for each in _sources(node, what))
         elif what == "norm":
             good = module is not None and module.running_mean is not None
         elif what == "reduce":
