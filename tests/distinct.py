@@ -2,6 +2,7 @@
 
 import csv
 import random
+from itertools import product
 from math import sqrt
 from pathlib import Path
 from statistics import stdev
@@ -240,16 +241,28 @@ def own(setting, seed):
 
 # What the readings of slicing change
 
-READINGS = {("this book", ""): METRICS, ("step", "2"): METRICS, ("Ens", "layer"): ("ens",), ("scan", "last"): ("var",)}
+READINGS = {
+    ("this book", ""): METRICS, ("step", "2"): METRICS, ("sum", "square"): ("avg", "var"), ("Ens", "layer"): ("ens",),
+    ("scan", "last"): ("var",),
+}  # fmt: skip
 TOLERANCES = (0.005, 0.03)  # of the slices for Table 4 and for Table 5
 
 
-def read(setting, seed):
+def reached(seed, key, method, metric):
+    """Which of nine points a curve has that ends early, or begins late."""
+    if (seed, method) == (1, "global"):
+        return range(7)
+    if key == ("step", "2") and method == "semantic":
+        return {(0, "avg"): range(4, 9), (2, "var"): range(1)}.get((seed, metric), range(9))
+    return range(9)
+
+
+def read(setting, seed, points=lambda *_: range(9)):
     points = [
         {"reading": reading, "value": value, "method": method, "metric": metric, "at": 0.5,
          "compression_rate": (2 * i + 1) / 20, "accuracy": some(setting, seed, reading, value, method, metric, i)}
         for (reading, value), metrics in READINGS.items() for metric in metrics for method in SELECTIONS
-        if reading != "scan" or method == "semantic" for i in range(9)
+        if reading != "scan" or method == "semantic" for i in points(seed, (reading, value), method, metric)
     ]  # fmt: skip
     slices = [
         {"reading": reading, "value": value, "tolerance": tolerance, "metric": "taylor", "at": 0.9, "accuracy": 0.9,
@@ -257,6 +270,22 @@ def read(setting, seed):
         for reading, value in READINGS for tolerance in TOLERANCES
     ]  # fmt: skip
     return result("sensitivity", {"points": points, "slices": slices}, seed, setting, "paper")
+
+
+VARIANTS = {"deeplift": ("zeros, this book", "mean image, captum"), "taylor": ("weights, 256", "gate")}
+SCANS = (("centred", "256", "1", "first"), ("centred", "64", "4", "first"), ("as printed", "256", "1", "last"))
+
+
+def combined(setting, seed):
+    rows = []
+    for (metric, variants), scan, tolerance in product(VARIANTS.items(), SCANS, TOLERANCES):
+        for variant in variants:
+            what = (setting, seed, metric, variant, *scan, tolerance)
+            row = {"metric": metric, "variant": variant, "tolerance": tolerance, "at": 0.9}
+            row |= dict(zip(("CKA", "images for the CKA", "step", "crossing"), scan, strict=True))
+            row |= {"compression_rate": some(*what, "left out"), "loss": 2 * tolerance * some(*what, "loss")}
+            rows.append(row)
+    return result("sensitivity", {"combined": rows}, seed, setting, "paper")
 
 
 # NNSlicer

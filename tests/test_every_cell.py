@@ -1,7 +1,7 @@
 """Every cell of the tables, worked out anew in plain Python from results whose numbers are all different."""
 
 import csv
-from itertools import pairwise
+from itertools import pairwise, product
 from math import sqrt
 from statistics import fmean, median
 
@@ -21,6 +21,7 @@ from distinct import (
     PRUNED,
     READINGS,
     REPAIRS,
+    SCANS,
     SEEDS,
     SEEN,
     SELECTIONS,
@@ -29,14 +30,17 @@ from distinct import (
     TOLD,
     TOLERANCES,
     TRAINED,
+    VARIANTS,
     WAYS,
     applied,
     arc,
+    combined,
     half,
     masked,
     own,
     paper,
     peer,
+    reached,
     read,
     repairs,
     sliced,
@@ -480,55 +484,63 @@ def told(values):
     return "≈" * level + f"{fmean(values):+.2f}"
 
 
-def test_readings_of_slicing(here):
+@pytest.mark.parametrize("points", [lambda *_: range(9), reached])
+def test_readings_of_slicing(here, points):
     order = ("mlp-mnist", "vgg16-cifar10")
-    found = [read(setting, seed) for setting in order for seed in range(3)]
+    found = [read(setting, seed, points) for setting in order for seed in range(3)]
     rates = [i / 10 for i in range(1, 9)]
 
     def accuracy(setting, seed, key, method, metric, rate):
+        """None beyond the ends of a curve."""
         key = key if key[0] != "scan" or method == "semantic" else ("this book", "")
-        below = round(10 * rate) - 1
-        return fmean(some(setting, seed, *key, method, metric, i) for i in (below, below + 1))
+        below, has = round(10 * rate) - 1, points(seed, key, method, metric)
+        if below in has and below + 1 in has:
+            return fmean(some(setting, seed, *key, method, metric, i) for i in (below, below + 1))
+        return None
 
     def effect(setting, seed, key, metric):
-        return fmean(
-            accuracy(setting, seed, key, "semantic", metric, rate)
-            - accuracy(setting, seed, ("this book", ""), "semantic", metric, rate)
+        pairs = [
+            [accuracy(setting, seed, each, "semantic", metric, rate) for each in (key, ("this book", ""))]
             for rate in rates
-        )
+        ]
+        gains = [theirs - ours for theirs, ours in pairs if None not in (theirs, ours)]
+        return fmean(gains) if gains else None
+
+    def cell(values):
+        return told(values) if values and None not in values else "–"
 
     tables.sensitivity_effects(found, "effects")
     expected = []
     for setting in order:
         for key, touched in list(READINGS.items())[1:]:
             cells = [
-                told([effect(setting, seed, key, metric) for seed in range(3)]) if metric in touched else "–"
+                cell([effect(setting, seed, key, metric) for seed in range(3)] if metric in touched else [])
                 for metric in METRICS
             ]
             expected.append([TITLES[setting], *key, *cells])
     assert shown(here, "effects") == expected
 
     def lead(setting, seed, key, metric, rate):
-        rivals = (accuracy(setting, seed, key, method, metric, rate) for method in SELECTIONS[1:])
-        return accuracy(setting, seed, key, "semantic", metric, rate) - max(rivals)
+        ours, *rivals = (accuracy(setting, seed, key, method, metric, rate) for method in SELECTIONS)
+        return None if None in (ours, *rivals) else ours - max(rivals)
 
     tables.sensitivity_leads(found, "leads")
     expected = []
     for setting in order:
         for key, touched in READINGS.items():
-            cases = [
-                [lead(setting, seed, key, metric, rate) for seed in range(3)] for metric in touched for rate in rates
-            ]
-            marks = [told(case) for case in cases]
+            where = [
+                (metric, rate) for metric in touched for rate in rates
+                if None not in [lead(setting, seed, key, metric, rate) for seed in range(3)]
+            ]  # fmt: skip
+
+            def by_network(key, setting=setting, where=where):
+                return [fmean(lead(setting, seed, key, *each) for each in where) for seed in range(3)]
+
+            marks = [told([lead(setting, seed, key, *each) for seed in range(3)]) for each in where]
             counts = [sum(mark.startswith(sign) for mark in marks) for sign in ("+", "≈", "-")]
-            same = [
-                fmean(lead(setting, seed, ("this book", ""), metric, rate) for metric in touched for rate in rates)
-                for seed in range(3)
-            ]
             metrics = "all" if touched is METRICS else ", ".join(METRICS[each] for each in touched)
-            mine = told([fmean(case[seed] for case in cases) for seed in range(3)])
-            row = [TITLES[setting], *key, metrics, mine, " / ".join(map(str, counts))]
-            expected.append([*row, told(same) if key[0] != "this book" else ""])
+            row = [TITLES[setting], *key, metrics, told(by_network(key)), " / ".join(map(str, counts))]
+            expected.append([*row, told(by_network(("this book", ""))) if key[0] != "this book" else ""])
     assert shown(here, "leads") == expected
 
     tables.sensitivity_distances(found, "distances")
@@ -546,6 +558,13 @@ def test_readings_of_slicing(here):
             apart = fmean(abs(100 * fmean(one) - share) for one, share in zip(left, printed[setting], strict=True))
             expected.append([TITLES[setting], *key, *cells, f"{apart:.1f}"])
     assert shown(here, "distances") == expected
+    nearest = {
+        setting: min((float(row[-1]), *row[1:3]) for row in expected if row[0] == TITLES[setting])[1:]
+        for setting in order
+    }
+    names = {setting: "this book" if key[0] == "this book" else ", ".join(key) for setting, key in nearest.items()}
+    told_so = "; ".join(f"{TITLES[setting]}: {name}" for setting, name in names.items())
+    assert f" Nearest the paper: {told_so}." in (here / "_generated" / "distances.md").read_text()
 
     def counted(marks, more, less):
         up, down, level = (sum(mark.startswith(sign) for mark in marks) for sign in "+-≈")
@@ -553,19 +572,53 @@ def test_readings_of_slicing(here):
 
     leads = {tuple(row[:3]): row[4] for row in shown(here, "leads")}
     for setting in order:
-        moved = [
-            told([fmean(effect(setting, seed, key, metric) for metric in touched) for seed in range(3)])
-            for key, touched in list(READINGS.items())[1:]
-        ]
+        moved = []
+        for key, touched in list(READINGS.items())[1:]:
+            effects = [[effect(setting, seed, key, metric) for metric in touched] for seed in range(3)]
+            moved.append(told([fmean(filter(lambda one: one is not None, each)) for each in effects]))
         mine = {key[1:]: mark for key, mark in leads.items() if key[0] == TITLES[setting]}
-        nearest = min((float(row[-1]), *row[1:3]) for row in expected if row[0] == TITLES[setting])[1:]
-        there = {"+": "ahead", "-": "behind", "≈": "≈"}[mine[nearest][0]]
-        name = "this book" if nearest[0] == "this book" else ", ".join(nearest)
+        there = {"+": "ahead", "-": "behind", "≈": "≈"}[mine[nearest[setting]][0]]
         assert beyond.sensitivity({"sensitivity": found}, setting) == (
-            f"3 values of a reading, each alone: {counted(moved, 'add accuracy', 'cost some')}. Semantic selection "
-            f"under 4 readings: {counted(mine.values(), 'ahead', 'behind')}. Nearest the paper's slices is {name}; "
-            f"there it is {there}."
+            f"4 values of a reading, each alone: {counted(moved, 'add accuracy', 'cost some')}. Semantic selection "
+            f"under 5 readings: {counted(mine.values(), 'ahead', 'behind')}. Nearest the paper's slices is "
+            f"{names[setting]}; there it is {there}."
         )
+
+
+def test_readings_combined(here):
+    settings = ("mlp-mnist", "vgg16-cifar10")
+    found = [combined(setting, seed) for setting in settings for seed in range(3)]
+    tables.sensitivity_combined(found, "combined")
+    expected = []
+    for setting in settings:
+        wanted = {
+            0.005: tables.removed_first(setting),
+            0.03: 100 - paper(5, attack="fgsm", method="nss", setting=setting, measure="TPR"),
+        }
+
+        def left_out(tolerance, deeplift, taylor, scan, setting=setting):
+            """Per cent left out by the larger of those within the tolerance, or by that which costs less."""
+            sizes = []
+            for seed in range(3):
+                both = [
+                    [some(setting, seed, metric, variant, *scan, tolerance, what) for what in ("loss", "left out")]
+                    for metric, variant in (("deeplift", deeplift), ("taylor", taylor))
+                ]
+                within = [share for loss, share in both if loss <= 0.5]  # of twice the tolerance
+                sizes.append(100 * (max(within) if within else min(both)[1]))
+            return fmean(sizes)
+
+        rows = {}
+        for deeplift, taylor, scan in product(VARIANTS["deeplift"], VARIANTS["taylor"], SCANS):
+            sizes = [left_out(tolerance, deeplift, taylor, scan) for tolerance in TOLERANCES]
+            apart = fmean(abs(mine - theirs) for mine, theirs in zip(sizes, wanted.values(), strict=True))
+            cells = [
+                beside(f"{mine:.1f}", f"{theirs:.2f}") for mine, theirs in zip(sizes, wanted.values(), strict=True)
+            ]
+            rows[deeplift, taylor, *scan] = (apart, [deeplift, taylor, *scan, *cells, f"{apart:.1f}"])
+        ours, nearest = next(iter(rows.values()))[1], min(rows.values())[1]
+        expected += [[TITLES[setting], "this book", *ours], [TITLES[setting], "nearest", *nearest]]
+    assert shown(here, "combined") == expected
 
 
 # NNSlicer
