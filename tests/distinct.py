@@ -74,7 +74,7 @@ def repairs(setting, seed):
     ]
     times = [
         {"method": method, "steps": 5, "seconds": some(setting, seed, method, turn)}
-        for method in REPAIRS for turn in range(2)
+        for method in REPAIRS for turn in range(3)
     ]  # fmt: skip
     effort = [
         {"attack": attack, "method": method, "lr": 0.003, "epoch": epoch,

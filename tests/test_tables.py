@@ -14,6 +14,7 @@ from nssutils import NssError, contribution, files, settings
 from nssutils.companion import chapters, colours, figures, fragments, older, origins, results, tables
 from nssutils.companion.claims import beyond
 from nssutils.companion.tables.common import right as right_of
+from nssutils.companion.tables.pilot import counted_falls
 from nssutils.companion.tables.rq1 import answers_at
 from nssutils.studies import answers, common, pilot, rq1
 
@@ -97,6 +98,25 @@ def test_a_fall_within_the_sampling_error_of_the_test_images_is_none(here):
     for lost, expected in ((1, "0 (4)"), (10, "4 (4)")):
         tables.falls([answered(lost)], "t")
         assert {row[0]: row for row in body(here, "t")}["Var"][3] == expected
+
+
+def test_which_images_a_class_loses_is_read_off_its_own_base():
+    """Of 12 images 3 less: 25 points, beyond 1.96 sqrt(0.25 - 0.25^2) / sqrt(12) = 24.5. The whole network recognises
+    none of class 1's last four, so that by class 0's base two of the three would be gained, and 25 < 27.9."""
+    bases = {0: torch.ones(6, dtype=torch.bool), 1: torch.tensor([True, True, False, False, False, False])}
+    uppers = {0: bases[0], 1: torch.tensor([False, False, True, True, False, False])}
+    lowers = {0: torch.arange(6) > 0, 1: torch.zeros(6, dtype=torch.bool)}
+
+    def row(c, right, base=None):
+        return {"category": c, "accuracy": right.double().mean().item(), "right": answers.packed(right, base)}
+
+    masking = [
+        {"metric": "var", "band": band} | row(c, right[c], bases[c])
+        for band, right in (("0-10", uppers), ("10-20", lowers)) for c in bases
+    ]  # fmt: skip
+    base = [{"images": 6} | row(c, right) for c, right in bases.items()]
+    one = result("pilot_categorywise", {"base": base, "masking": masking})
+    assert counted_falls(one, "var") == (1, 1)
 
 
 def test_the_papers_falls_stand_beside_its_own_network_only(here):
@@ -239,6 +259,9 @@ def test_sentences_set_ours_beside_the_texts_numbers(here):
     tables.rq1_sentences([better], "t")
     rows = {row[1]: row[3] for row in body(here, "t")}
     assert rows["DeepLIFT at about 10%: points saved against global"] == "15.00"
+    tables.rq1_sentences([slicing_result(setting="vgg19-imagenet10")], "t")
+    (row,) = body(here, "t")[2:]
+    assert row[1:] == ["Taylor at 24.67%: points lost", "2.54", "12.33"]
 
 
 def test_deeparc_and_seconds(here):
