@@ -570,6 +570,7 @@ def test_readings_of_slicing(here, points):
         for setting in order
     }
     names = {setting: "this book" if key[0] == "this book" else ", ".join(key) for setting, key in nearest.items()}
+    assert tables.named(("this book", "")) == "this book" and tables.named(None) == "–"
     told_so = "; ".join(f"{TITLES[setting]}: {name}" for setting, name in names.items())
     assert f" Nearest the paper: {told_so}." in (here / "_generated" / "distances.md").read_text()
 
@@ -583,6 +584,8 @@ def test_readings_of_slicing(here, points):
         for key, touched in list(READINGS.items())[1:]:
             effects = [[effect(setting, seed, key, metric) for metric in touched] for seed in range(3)]
             moved.append(told([fmean(filter(lambda one: one is not None, each)) for each in effects]))
+            means = tables.mean_effects(found, setting).groupby(["reading", "value"])["effect"]
+            assert told(means.get_group(key)) == moved[-1]
         mine = {key[1:]: mark for key, mark in leads.items() if key[0] == TITLES[setting]}
         there = {"+": "ahead", "-": "behind", "≈": "≈"}[mine[nearest[setting]][0]]
         assert beyond.sensitivity({"sensitivity": found}, setting) == (

@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -319,6 +320,47 @@ def test_the_fold_says_where_results_are_from_and_warns_of_smoke(here):
     assert "2,000" not in tasks  # an older result says not how many images a task has
     smoke = result("rq1_slicing", {"base": []}, preset="smoke")
     assert "no reproduction" in origins.fold([smoke], fragments.TITLES)
+
+
+def test_the_fold_has_a_row_of_each_cell_with_all_that_its_results_say(here):
+    def made(chapter, name, seed, preset="quick", content=None, **said):
+        one = result(chapter, content or {"base": [{"images": 2_000}]}, seed, name, preset)
+        return replace(one, provenance=one.provenance | said)
+
+    on, code = "CPU (x86_64, 1 threads)", ("a" * 64, "b" * 64)
+    classes = {"base": [{"category": c, "images": 10 + c} for c in range(3)]}
+    found = [
+        made("rq1_slicing", "mlp-mnist", 0, device=on, processor="a kind", code_sha256=code[1], data_sha256="d" * 64),
+        made("rq1_slicing", "mlp-mnist", 1, device="a GPU", processor="a kind", code_sha256=code[0]),
+        made("rq1_slicing", "mlp-mnist", 0, "smoke", device=on),
+        made("pilot_categorywise", "vgg16-cifar10", 0, content=classes),
+        made("rq4_incremental", "vgg16-cifar10", 0, content={"base": [{"a": 0.9}]}, setting={"test_size": 3_000}),
+        made("rq2_restructuring", "vgg16-cifar10", 0, content={"base": [{"a": 0.9}]}, setting={"test_size": 3_000}),
+    ]
+    fold = origins.fold(found, fragments.TITLES, "a file", "A note.")
+    rows = [re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall("<tr>(.*?)</tr>", fold)]
+    data, tail = "<code>01234567</code>", ["<code></code>", "<code>01234567</code>"]
+    assert rows == [
+        ["setting", "preset", "networks", "test images", "measured on", "code", "data"],
+        ["MLP-MNIST", "quick", "2", "2,000", "CPU (x86_64, 1 thread) a kind and a GPU",
+         "<code>aaaaaaaa</code> <code>bbbbbbbb</code>", f"{data} <code>dddddddd</code>"],
+        ["MLP-MNIST", "smoke", "1", "2,000", "CPU (x86_64, 1 thread) of a kind not recorded", *tail],
+        ["VGG16-CIFAR10", "quick", "1", "33", "a device", *tail],  # of all classes
+        ["VGG16-CIFAR10", "quick", "1", "–", "a device", *tail],  # those of one task
+        ["VGG16-CIFAR10", "quick", "1", "3,000", "a device", *tail],
+    ]  # fmt: skip
+    assert fold.index("A note.") < fold.index("<table") and "The same as data: a file." in fold
+    assert "no reproduction" in fold[: fold.index("</summary>")]  # of one cell at least
+    assert "no reproduction" not in origins.fold(found[:2], fragments.TITLES)
+    fragments.table(pd.DataFrame([{"a": 1}]), "t", "c", [], note="Alone.")
+    assert "Alone." in (here / "_generated" / "t.md").read_text()
+    commands = [f"`nss run {each}`" for each in (
+        "rq1_slicing -p preset=quick -p setting=mlp-mnist", "rq1_slicing -p preset=smoke -p setting=mlp-mnist",
+        "pilot_categorywise -p preset=quick -p setting=vgg16-cifar10",
+        "rq4_incremental -p preset=quick -p setting=vgg16-cifar10",
+        "rq2_restructuring -p preset=quick -p setting=vgg16-cifar10",
+    )]  # fmt: skip
+    assert f"Made anew by {', '.join(commands)}." in fold
 
 
 def test_several_settings_are_kept_apart_and_only_the_papers_has_its_values(here):
