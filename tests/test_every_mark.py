@@ -113,6 +113,30 @@ def test_pilots(here, number, categories):
     assert alt(here, "f").endswith(f"on average a network: {' and '.join(falls)}.")
 
 
+def test_classes_of_a_pilot(here):
+    found = [masked(setting, seed, CATEGORIES) for setting in PILOTS for seed in range(3)]
+    drawn = figures.pilot_classes(found, "f")
+    names, apart = named(drawn), []
+    for ax, setting in zip(drawn.axes[:2], PILOTS, strict=True):
+        assert ax.get_title(loc="left").strip() == TITLES[setting]
+        assert [tick.get_text() for tick in ax.get_xticklabels()] == [f"{band}%" for band in BANDS]
+        by_class = {
+            c: [100 * fmean(some(setting, seed, "deeplift", band, c) for seed in range(3)) for band in BANDS]
+            for c in CATEGORIES
+        }
+        expected = [("a class, ours", list(range(5)), ys) for ys in by_class.values()]
+        if setting == "vgg16-cifar10":
+            expected += [
+                ("one of the paper's four", list(range(5)), [paper(3, band=band, category=str(c)) for band in BANDS])
+                for c in CATEGORIES
+            ]
+        near(marks(ax.lines, names), expected)
+        ends = [(min(each), max(each)) for each in zip(*by_class.values(), strict=True)]
+        at = max(range(5), key=lambda i: ends[i][1] - ends[i][0])
+        apart.append(f"{TITLES[setting]} at {list(BANDS)[at]}% ({ends[at][0]:.0f} to {ends[at][1]:.0f})")
+    assert alt(here, "f") == f"Where the classes lie furthest apart: {' and '.join(apart)}."
+
+
 def five(setting, seed, at, metric, method="semantic"):
     return some(setting, seed, method, metric, at)
 

@@ -21,7 +21,7 @@ OWN = "resnet18-cifar10"
 # What draws each chapter's results, by its label. Others of a chapter's results are read by name in `beside`.
 DRAWN = {
     "pilot_global": ("pilot_slopes", "falls", "table1", "furthest"),
-    "pilot_categorywise": ("pilot_slopes", "falls", "table2", "table3", "furthest"),
+    "pilot_categorywise": ("pilot_slopes", "pilot_classes", "falls", "table2", "table3", "furthest"),
     "rq1_slicing": (
         "fig5", "rq1_depth", "rq1_star", "rq1_leads", "rq1_sentences", "rq1_layers", "rq1_rates", "rq1_deeparc",
         "rq1_seconds", "rq1_base", "furthest",

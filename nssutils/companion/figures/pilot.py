@@ -1,4 +1,4 @@
-"""The pilot studies' slope charts: accuracy over the bands that are masked, a panel for each setting and metric."""
+"""The pilot studies' charts: accuracy over the bands that are masked, on average and on single classes."""
 
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from nssutils.companion import fragments, results
 from nssutils.companion.colours import INK, LIGHT, MUTED
-from nssutils.companion.figures.common import listed, panels, short
+from nssutils.companion.figures.common import entitled, listed, panels, short
 from nssutils.companion.fragments import METRIC_TITLES, TITLES, paper_table
 from nssutils.companion.results import Result
 from nssutils.companion.tables.common import metrics_in, names, or_nothing
@@ -52,6 +52,37 @@ def pilot_slopes(found: list[Result], label: str) -> Figure:
         "Means over networks; a fall of the mean is drawn thick, however small. The table counts falls network by "
         "network: those beyond the sampling error of the test images, and all."
     )
+    return fragments.figure(drawn, label, caption, alt, found, note)
+
+
+@or_nothing
+def pilot_classes(found: list[Result], label: str) -> Figure:
+    """How differently classes fare, ranked for each by DeepLIFT; beside them the paper's four."""
+    paper = paper_table(3).groupby("category", sort=False)["value"]
+    shown, apart, colour = names(found), [], LIGHT["category-wise"]
+    drawn, axes = panels(len(shown), 4, 2.3, sharex=True, sharey=True)
+    for ax, name in zip(axes, shown, strict=True):
+        group = [result for result in found if result.setting == name]
+        rows = results.frame(group, "masking").query("metric == 'deeplift'")
+        means = 100 * rows.groupby(["band", "category"], sort=False)["accuracy"].mean().unstack("category")
+        ax.plot(range(len(means)), means.to_numpy(), color=colour, marker="o", ms=2.5, lw=0.9)
+        if is_the_papers(group):
+            for _, theirs in paper:
+                ax.plot(range(len(theirs)), theirs, color=INK, ls=":", marker="x", ms=5, lw=1.2)
+        ax.set_xticks(range(len(means)), [f"{band}%" for band in means.index], fontsize=7.5)
+        ax.set_xlabel("tenth that is masked", fontsize=9)
+        entitled(ax, name, group)
+        widest = (means.max(axis="columns") - means.min(axis="columns")).idxmax()
+        apart.append(f"{TITLES[name]} at {widest}% ({means.loc[widest].min():.0f} to {means.loc[widest].max():.0f})")
+    axes[0].set_ylabel("accuracy (%)", fontsize=9)
+    handles = [
+        Line2D([], [], color=colour, marker="o", ms=3, lw=0.9, label="a class, ours"),
+        Line2D([], [], color=INK, ls=":", marker="x", ms=5, lw=1.2, label="one of the paper's four"),
+    ]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=2)
+    caption = "Accuracy (%) on each class after masking a tenth of the neurons ranked for it by DeepLIFT."
+    alt = f"Where the classes lie furthest apart: {listed(apart)}."
+    note = "A line is a class, its mean over networks. The paper does not say from which number it counts the classes."
     return fragments.figure(drawn, label, caption, alt, found, note)
 
 
