@@ -2,6 +2,7 @@
 
 import csv
 import random
+from dataclasses import replace
 from itertools import product
 from math import sqrt
 from pathlib import Path
@@ -341,3 +342,21 @@ def applied(seed):
         "nnslicer_detection": {"detection": detection, "attacks": attacks, "trees": trees, "failed": []},
     }
     return {chapter: result(chapter, one, seed, "resnet10-cifar10", "paper") for chapter, one in rows.items()}
+
+
+RULES = {("filter", 0.1, "sign"): "0.1", ("filter", 0.1, "size"): "0.1", ("activation", 0.5, "sign"): "0.5"}
+
+
+def ruled(seed, share):
+    pruned, zeros = [], []
+    for classes in ("0+1", "2+3"):
+        for unit, theta, summed in [("", 0.0, ""), *RULES]:
+            rule = {"unit": unit, "theta": theta, "summed": summed, "classes": classes}
+            pruned += [
+                rule | {"method": "nnslicer" if unit else "weight", "statistics": kept}
+                | {"accuracy": some(seed, classes, unit, theta, summed, kept)}
+                for kept in KEPT
+            ]  # fmt: skip
+            zeros += [rule | {"share": some(seed, classes, unit, theta, summed)}] * bool(unit)
+    one = result("nnslicer_rules", {"pruned": pruned, "zeros": zeros}, seed, "resnet10-cifar10", "paper")
+    return replace(one, readings={"share": share})

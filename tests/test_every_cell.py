@@ -21,6 +21,7 @@ from distinct import (
     PRUNED,
     READINGS,
     REPAIRS,
+    RULES,
     SCANS,
     SEEDS,
     SEEN,
@@ -43,6 +44,7 @@ from distinct import (
     reached,
     read,
     repairs,
+    ruled,
     sliced,
     some,
     task,
@@ -695,9 +697,30 @@ def test_nnslicers_applications(here):
     for attack in ("FGSM_8", "FGSM_2"):
         assert rows[attack][:5] == ["40%", *(three(kind, "answer", (attack,)) for kind in kinds)]
     assert rows["average"][:5] == ["", *(three(kind, "answer") for kind in kinds)]
+    p, r = 0.5, 1.0  # of a detector that always says yes, asked about as many of either kind
+    assert rows["always yes"] == ["", *[f"{p:.2f} / {r:.2f} / {2 * p * r / (p + r):.2f}"] * 4]
     tables.nnslicer_trees(detection, "trees")
     assert shown(here, "trees") == [
         [kind, "1,000 images", f"{fmean(round(100 * some(seed, kind, 'nodes')) for seed in range(3)):.0f}",
          interval([some(seed, kind) for seed in range(3)])]
         for kind in SEEN
     ]  # fmt: skip
+
+
+def test_nnslicers_rules(here):
+    tables.nnslicer_rules([ruled(seed, 0.4) for seed in range(3)], "rules")
+
+    def means(*rule):
+        return [fmean(some(seed, classes, *rule) for classes in ("0+1", "2+3")) for seed in range(3)]
+
+    expected = [["weight", "–", "–", "–", *(interval(means("", 0.0, "", kept)) for kept in KEPT)]]
+    for (unit, theta, summed), shown_as in RULES.items():
+        cells = [interval(means(unit, theta, summed)), *(interval(means(unit, theta, summed, kept)) for kept in KEPT)]
+        expected.append([unit, shown_as, summed, *cells])
+    assert shown(here, "rules") == expected
+    ahead = [
+        sum(fmean(means(*rule, kept)) > fmean(means("", 0.0, "", kept)) for rule in RULES) for kept in KEPT
+    ]  # fmt: skip
+    text = (here / "_generated" / "rules.md").read_text()
+    assert f"{ahead[0]} of 3 keep more on average than by weight" in text and "40% of every layer's synapses go" in text
+    assert f"{ahead[1]} with statistics measured again" in text
