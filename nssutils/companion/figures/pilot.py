@@ -11,7 +11,7 @@ from nssutils.companion.colours import INK, LIGHT, MUTED
 from nssutils.companion.figures.common import entitled, listed, panels, short
 from nssutils.companion.fragments import METRIC_TITLES, TITLES, paper_table
 from nssutils.companion.results import Result
-from nssutils.companion.tables.common import metrics_in, names, or_nothing
+from nssutils.companion.tables.common import groups, metrics_in, names, or_nothing
 from nssutils.companion.tables.pilot import class_means, counted_falls, is_the_papers
 
 
@@ -24,8 +24,7 @@ def pilot_slopes(found: list[Result], label: str) -> Figure:
     shown, metrics = names(found), metrics_in(found, "masking")
     drawn, axes = panels(len(shown) * len(metrics), len(metrics), 1.45, sharex=True, sharey="row")
     falls = dict.fromkeys(shown, 0)
-    for row, name in enumerate(shown):
-        group = [result for result in found if result.setting == name]
+    for row, (name, group) in enumerate(groups(found).items()):
         whole = results.frame(group, "base").groupby("seed")["accuracy"].mean().mean()
         means = class_means(group).groupby(["metric", "band"], sort=False)["accuracy"].mean()
         for ax, metric in zip(axes[row * len(metrics) :], metrics, strict=False):
@@ -59,10 +58,9 @@ def pilot_slopes(found: list[Result], label: str) -> Figure:
 def pilot_classes(found: list[Result], label: str) -> Figure:
     """How differently classes fare, ranked for each by DeepLIFT; beside them the paper's four."""
     paper = paper_table(3).groupby("category", sort=False)["value"]
-    shown, apart, colour = names(found), [], LIGHT["category-wise"]
-    drawn, axes = panels(len(shown), 4, 2.3, sharex=True, sharey=True)
-    for ax, name in zip(axes, shown, strict=True):
-        group = [result for result in found if result.setting == name]
+    apart, colour = [], LIGHT["category-wise"]
+    drawn, axes = panels(len(names(found)), 4, 2.3, sharex=True, sharey=True)
+    for ax, (name, group) in zip(axes, groups(found).items(), strict=True):
         rows = results.frame(group, "masking").query("metric == 'deeplift'")
         means = 100 * rows.groupby(["band", "category"], sort=False)["accuracy"].mean().unstack("category")
         ax.plot(range(len(means)), means.to_numpy(), color=colour, marker="o", ms=2.5, lw=0.9)
